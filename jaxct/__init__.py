@@ -1,0 +1,44 @@
+"""jaxct: differentiable tomography operators for JAX.
+
+Geometries and operators are imported eagerly; the larger sub-packages (``reconstruct``, ``phantoms``, ``io`` ...)
+on first use, so that ``import jaxct`` stays cheap inside training scripts.
+"""
+
+import importlib
+
+from jaxct.geometry import (
+    ConeBeam,
+    ConeVectors,
+    FanBeam,
+    ParallelBeam,
+    ParallelVectors,
+    VolumeGrid,
+)
+from jaxct.projection import Projector, back_project, forward_project
+
+__version__ = "0.1.0"
+
+_LAZY_MODULES = ("filters", "geometry", "io", "linear", "metrics", "phantoms", "reconstruct", "reference", "weights")
+
+__all__ = [
+    "ConeBeam",
+    "ConeVectors",
+    "FanBeam",
+    "ParallelBeam",
+    "ParallelVectors",
+    "Projector",
+    "VolumeGrid",
+    "back_project",
+    "forward_project",
+    *_LAZY_MODULES,
+]
+
+
+def __getattr__(name: str):
+    if name in _LAZY_MODULES:
+        return importlib.import_module(f"jaxct.{name}")
+    raise AttributeError(f"module 'jaxct' has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted({*globals(), *__all__})
