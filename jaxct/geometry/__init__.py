@@ -1,0 +1,18 @@
+"""Scan geometries and the voxel grid: frozen pytrees whose float fields can be batched and differentiated."""
+
+from jaxct.geometry._base import Geometry
+from jaxct.geometry.cone import ConeBeam
+from jaxct.geometry.fan import FanBeam
+from jaxct.geometry.grid import VolumeGrid
+from jaxct.geometry.parallel import ParallelBeam
+from jaxct.geometry.vectors import ConeVectors, ParallelVectors
+
+__all__ = [
+    "ConeBeam",
+    "ConeVectors",
+    "FanBeam",
+    "Geometry",
+    "ParallelBeam",
+    "ParallelVectors",
+    "VolumeGrid",
+]

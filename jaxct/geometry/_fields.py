@@ -1,0 +1,91 @@
+"""Frozen pytree dataclasses: float fields are leaves, shapes and mode strings are static.
+
+JAX rebuilds pytrees with tracers, ``None``, integers (``in_axes``) or bare ``object()`` in the leaves, so rebuilding
+never runs ``__init__``: what a user constructs is validated, what JAX reconstructs is not.
+"""
+
+import dataclasses
+from typing import Any, TypeVar
+
+import jax
+
+T = TypeVar("T")
+
+
+def leaf(*, rank: int = 0) -> Any:
+    """A float field. ``rank`` is its rank when all views share it; one axis more, in front: one value per view."""
+    return dataclasses.field(metadata={"rank": rank})
+
+
+def static() -> Any:
+    """A hashable field that is part of the tree's structure."""
+    return dataclasses.field(metadata={"rank": None})
+
+
+def leaf_ranks(node: Any) -> dict[str, int]:
+    """The float fields of a dataclass (instance or type) with their ranks, in order."""
+    ranks = {f.name: f.metadata["rank"] for f in dataclasses.fields(node)}
+    return {name: rank for name, rank in ranks.items() if rank is not None}
+
+
+def set_fields(node: Any, **values: Any) -> None:
+    """Assign the fields of a frozen dataclass from within its constructor."""
+    for name, value in values.items():
+        object.__setattr__(node, name, value)
+
+
+def build(cls: type[T], **values: Any) -> T:
+    """Make a node from fields known to be right, without the constructor's checks."""
+    node = object.__new__(cls)
+    set_fields(node, **values)
+    return node
+
+
+def replace_leaves(node: T, function: Any) -> T:
+    """The same node with every leaf replaced by ``function(leaf, rank)``; absent (None) leaves stay absent."""
+    values = {f.name: getattr(node, f.name) for f in dataclasses.fields(node)}  # type: ignore[arg-type]
+    for name, rank in leaf_ranks(node).items():
+        if values[name] is not None:
+            values[name] = function(values[name], rank)
+    return build(type(node), **values)
+
+
+def register(cls: type[T]) -> type[T]:
+    """Class decorator: register a dataclass made of ``leaf`` and ``static`` fields as a pytree with key paths."""
+    leaves = tuple(leaf_ranks(cls))
+    statics = tuple(f.name for f in dataclasses.fields(cls) if f.name not in leaves)  # type: ignore[arg-type]
+
+    def flatten(node):
+        return tuple(getattr(node, name) for name in leaves), tuple(getattr(node, name) for name in statics)
+
+    def flatten_with_keys(node):
+        children, structure = flatten(node)
+        return tuple(zip(map(jax.tree_util.GetAttrKey, leaves), children, strict=True)), structure
+
+    def unflatten(structure, children):
+        return build(cls, **dict(zip(statics, structure, strict=True)), **dict(zip(leaves, children, strict=True)))
+
+    jax.tree_util.register_pytree_with_keys(cls, flatten_with_keys, unflatten, flatten)
+    return cls
+
+
+def describe(node: Any) -> str:
+    """A one-line ``repr`` that holds for concrete, traced, batched and placeholder leaves alike."""
+    ranks = leaf_ranks(node)
+    parts = []
+    for field in dataclasses.fields(node):
+        value = getattr(node, field.name)
+        if value is not None:
+            parts.append(f"{field.name}={_describe_leaf(value) if field.name in ranks else repr(value)}")
+    return f"{type(node).__name__}({', '.join(parts)})"
+
+
+def _describe_leaf(value: Any) -> str:
+    if not hasattr(value, "shape") or not hasattr(value, "dtype"):
+        return f"<{type(value).__name__}>"
+    kind = f"{value.dtype}[{','.join(map(str, value.shape))}]"
+    if isinstance(value, jax.core.Tracer) or not isinstance(value, jax.Array) or value.is_deleted():
+        return kind
+    if value.size <= 3:
+        return f"{value:g}" if value.ndim == 0 else "(" + ", ".join(f"{v:g}" for v in value.ravel().tolist()) + ")"
+    return f"{kind} in [{value.min():g}, {value.max():g}]"
