@@ -68,8 +68,8 @@ def distances(origin: ArrayLike, detector: ArrayLike, num_views: int) -> tuple[j
         gap = np.asarray(sdd, np.float64) - np.asarray(sod, np.float64)
         if (gap < 0).any():
             raise ValueError(
-                "source_detector_distance is measured from the source and must not be less than source_origin_distance,
-                " f"got a difference of {np.min(gap):g} mm"
+                "source_detector_distance is measured from the source and must not be less than "
+                f"source_origin_distance, got a difference of {np.min(gap):g} mm"
             )
     return sod, sdd
 
