@@ -1,0 +1,17 @@
+# Fail when OBJECTS define a symbol that another instruction set's object could define too.
+execute_process(COMMAND "${NM}" --defined-only --extern-only --demangle ${OBJECTS} OUTPUT_VARIABLE _symbols
+                COMMAND_ERROR_IS_FATAL ANY)
+string(REGEX MATCHALL "[^\n]+" _lines "${_symbols}")
+set(_found 0)
+foreach(_line IN LISTS _lines)
+  if(_line MATCHES "^[0-9a-f]+ [A-Za-z] ")
+    math(EXPR _found "${_found} + 1")
+    if(NOT _line MATCHES "avx2")
+      message(SEND_ERROR "shared with other instruction sets: ${_line}")
+    endif()
+  endif()
+endforeach()
+if(_found EQUAL 0)
+  message(SEND_ERROR "no symbols found in ${OBJECTS}")
+endif()
+message(STATUS "${_found} symbols, all in the avx2 namespace")
