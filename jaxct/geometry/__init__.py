@@ -1,5 +1,6 @@
 """Scan geometries and the voxel grid: frozen pytrees whose float fields can be batched and differentiated."""
 
+from jaxct.geometry import astra, matrices, trajectories
 from jaxct.geometry._base import Geometry
 from jaxct.geometry.cone import ConeBeam
 from jaxct.geometry.fan import FanBeam
@@ -15,4 +16,7 @@ __all__ = [
     "ParallelBeam",
     "ParallelVectors",
     "VolumeGrid",
+    "astra",
+    "matrices",
+    "trajectories",
 ]

@@ -78,7 +78,7 @@ def _view_index(views: Any, num_views: int) -> slice | np.ndarray | jax.Array:
         if len(range(*views.indices(num_views))) == 0:
             raise IndexError(f"views {views} selects nothing of {num_views} views")
         return views
-    index = views if isinstance(views, jax.core.Tracer) else np.asarray(views)
+    index: Any = views if isinstance(views, jax.core.Tracer) else np.asarray(views)
     if index.dtype == bool and index.shape == (num_views,) and not isinstance(index, jax.core.Tracer):
         index = np.flatnonzero(index)
     if not jnp.issubdtype(index.dtype, np.integer) or index.ndim > 1:

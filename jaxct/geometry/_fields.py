@@ -5,6 +5,7 @@ never runs ``__init__``: what a user constructs is validated, what JAX reconstru
 """
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import jax
@@ -12,20 +13,9 @@ import jax
 T = TypeVar("T")
 
 
-def leaf(*, rank: int = 0) -> Any:
-    """A float field. ``rank`` is its rank when all views share it; one axis more, in front: one value per view."""
-    return dataclasses.field(metadata={"rank": rank})
-
-
-def static() -> Any:
-    """A hashable field that is part of the tree's structure."""
-    return dataclasses.field(metadata={"rank": None})
-
-
 def leaf_ranks(node: Any) -> dict[str, int]:
-    """The float fields of a dataclass (instance or type) with their ranks, in order."""
-    ranks = {f.name: f.metadata["rank"] for f in dataclasses.fields(node)}
-    return {name: rank for name, rank in ranks.items() if rank is not None}
+    """The float fields of a registered dataclass (instance or type) with their ranks, in order."""
+    return node._leaf_ranks
 
 
 def set_fields(node: Any, **values: Any) -> None:
@@ -50,23 +40,31 @@ def replace_leaves(node: T, function: Any) -> T:
     return build(type(node), **values)
 
 
-def register(cls: type[T]) -> type[T]:
-    """Class decorator: register a dataclass made of ``leaf`` and ``static`` fields as a pytree with key paths."""
-    leaves = tuple(leaf_ranks(cls))
-    statics = tuple(f.name for f in dataclasses.fields(cls) if f.name not in leaves)  # type: ignore[arg-type]
+def register(**ranks: int) -> Callable[[type[T]], type[T]]:
+    """Class decorator: make a dataclass a pytree with key paths, whose leaves are the fields named.
 
-    def flatten(node):
-        return tuple(getattr(node, name) for name in leaves), tuple(getattr(node, name) for name in statics)
+    A leaf's rank is the one it has when all views share it; one axis more, in front, means one value per view. Every
+    other field is static: hashable, part of the tree's structure.
+    """
 
-    def flatten_with_keys(node):
-        children, structure = flatten(node)
-        return tuple(zip(map(jax.tree_util.GetAttrKey, leaves), children, strict=True)), structure
+    def decorate(cls: type[T]) -> type[T]:
+        statics = tuple(f.name for f in dataclasses.fields(cls) if f.name not in ranks)  # type: ignore[arg-type]
+        cls._leaf_ranks = ranks  # type: ignore[attr-defined]
 
-    def unflatten(structure, children):
-        return build(cls, **dict(zip(statics, structure, strict=True)), **dict(zip(leaves, children, strict=True)))
+        def flatten(node):
+            return tuple(getattr(node, name) for name in ranks), tuple(getattr(node, name) for name in statics)
 
-    jax.tree_util.register_pytree_with_keys(cls, flatten_with_keys, unflatten, flatten)
-    return cls
+        def flatten_with_keys(node):
+            children, structure = flatten(node)
+            return tuple(zip(map(jax.tree_util.GetAttrKey, ranks), children, strict=True)), structure
+
+        def unflatten(structure, children):
+            return build(cls, **dict(zip(statics, structure, strict=True)), **dict(zip(ranks, children, strict=True)))
+
+        jax.tree_util.register_pytree_with_keys(cls, flatten_with_keys, unflatten, flatten)
+        return cls
+
+    return decorate
 
 
 def describe(node: Any) -> str:

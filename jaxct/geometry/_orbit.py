@@ -26,9 +26,9 @@ def column(value: jax.Array) -> jax.Array:
     return value[..., None]
 
 
-def circular_cone_vectors(
+def beam_vectors(
+    frame: tuple[jax.Array, jax.Array | None, jax.Array],
     *,
-    angles: jax.Array,
     source_origin_distance: jax.Array,
     source_detector_distance: jax.Array,
     pixel_size: jax.Array,
@@ -37,11 +37,13 @@ def circular_cone_vectors(
     detector_shape: tuple[int, ...],
     detector: str,
 ) -> ConeVectors:
-    """Vectors of a fan or cone beam on a circle (helix, if ``source_z`` varies).
+    """Vectors of a fan or cone beam whose central ray, rows and columns follow ``frame``, all unit vectors.
+
+    The central ray passes through the origin, or at the height ``source_z`` above it.
 
     On a curved detector a column offset is arc length: it turns the middle of the array about the source.
     """
-    ray, row, col = orbit_frame(angles, len(detector_shape) + 1)
+    ray, row, col = frame
     radius, to_source = column(source_detector_distance), column(source_origin_distance)
     across = column(detector_offset[..., -1])
     if detector == "flat":

@@ -82,7 +82,7 @@ def angles(value: ArrayLike) -> jax.Array:
     return array
 
 
-def vectors(name: str, value: ArrayLike, shape: tuple[int, int]) -> jax.Array:
+def vectors(name: str, value: ArrayLike, shape: tuple[int, ...]) -> jax.Array:
     """Shape (views, ndim), exactly."""
     array = floats(name, value)
     if array.shape != shape:
@@ -104,6 +104,27 @@ def shape_tuple(name: str, value: Sequence[int], ranks: tuple[int, ...]) -> tupl
     if len(shape) not in ranks or min(shape, default=0) < 1:
         raise ValueError(f"{name} must be {wanted}, got {shape}")
     return shape
+
+
+def count(name: str, value: int) -> int:
+    """A positive Python integer."""
+    try:
+        number = operator.index(value)
+    except TypeError as error:
+        raise TypeError(f"{name} must be a positive integer, got {value!r}") from error
+    if isinstance(value, bool) or number < 1:
+        raise (TypeError if isinstance(value, bool) else ValueError)(
+            f"{name} must be a positive integer, got {value!r}"
+        )
+    return number
+
+
+def scalar(name: str, value: ArrayLike, *, positive: bool = False) -> jax.Array:
+    """Shape ()."""
+    array = floats(name, value, positive=positive)
+    if array.shape != ():
+        raise ValueError(f"{name} must be a scalar, got shape {array.shape}")
+    return array
 
 
 def choice(name: str, value: str, options: tuple[str, ...]) -> str:

@@ -8,12 +8,12 @@ from jax.typing import ArrayLike
 
 from jaxct.geometry import _validate
 from jaxct.geometry._base import Geometry
-from jaxct.geometry._fields import leaf, register, set_fields, static
-from jaxct.geometry._orbit import circular_cone_vectors
+from jaxct.geometry._fields import register, set_fields
+from jaxct.geometry._orbit import beam_vectors, orbit_frame
 from jaxct.geometry.vectors import ConeVectors
 
 
-@register
+@register(angles=0, source_origin_distance=0, source_detector_distance=0, pixel_size=1, detector_offset=1, source_z=0)
 @dataclasses.dataclass(frozen=True, init=False, repr=False, eq=False)
 class ConeBeam(Geometry):
     """A point source and an area detector, turning about the z axis.
@@ -43,14 +43,14 @@ class ConeBeam(Geometry):
         TypeError: a shape that is not made of integers, values that are not real numbers.
     """
 
-    angles: jax.Array = leaf(rank=0)
-    source_origin_distance: jax.Array = leaf(rank=0)
-    source_detector_distance: jax.Array = leaf(rank=0)
-    pixel_size: jax.Array = leaf(rank=1)
-    detector_offset: jax.Array = leaf(rank=1)
-    source_z: jax.Array = leaf(rank=0)
-    detector_shape: tuple[int, ...] = static()
-    detector: str = static()
+    angles: jax.Array
+    source_origin_distance: jax.Array
+    source_detector_distance: jax.Array
+    pixel_size: jax.Array
+    detector_offset: jax.Array
+    source_z: jax.Array
+    detector_shape: tuple[int, ...]
+    detector: str
 
     def __init__(
         self,
@@ -81,8 +81,8 @@ class ConeBeam(Geometry):
 
     def to_vectors(self) -> ConeVectors:
         """Per-view vectors with three components (z, y, x)."""
-        return circular_cone_vectors(
-            angles=self.angles,
+        return beam_vectors(
+            orbit_frame(self.angles, self.ndim),
             source_origin_distance=self.source_origin_distance,
             source_detector_distance=self.source_detector_distance,
             pixel_size=self.pixel_size,

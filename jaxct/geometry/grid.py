@@ -8,10 +8,10 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from jaxct.geometry import _validate
-from jaxct.geometry._fields import describe, leaf, register, set_fields, static
+from jaxct.geometry._fields import describe, register, set_fields
 
 
-@register
+@register(voxel_size=1, center=1)
 @dataclasses.dataclass(frozen=True, init=False, repr=False, eq=False)
 class VolumeGrid:
     """A regular grid of voxels: ``volume[z, y, x]``, or ``image[y, x]`` in 2-D.
@@ -29,9 +29,9 @@ class VolumeGrid:
         TypeError: a shape that is not made of integers, values that are not real numbers.
     """
 
-    shape: tuple[int, ...] = static()
-    voxel_size: jax.Array = leaf(rank=1)
-    center: jax.Array = leaf(rank=1)
+    shape: tuple[int, ...]
+    voxel_size: jax.Array
+    center: jax.Array
 
     def __init__(
         self,

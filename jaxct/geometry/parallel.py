@@ -9,12 +9,12 @@ from jax.typing import ArrayLike
 
 from jaxct.geometry import _validate
 from jaxct.geometry._base import Geometry
-from jaxct.geometry._fields import leaf, register, set_fields, static
+from jaxct.geometry._fields import register, set_fields
 from jaxct.geometry._orbit import column, orbit_frame
 from jaxct.geometry.vectors import ParallelVectors
 
 
-@register
+@register(angles=0, pixel_size=1, detector_offset=1)
 @dataclasses.dataclass(frozen=True, init=False, repr=False, eq=False)
 class ParallelBeam(Geometry):
     """Parallel rays, turning about the z axis.
@@ -35,10 +35,10 @@ class ParallelBeam(Geometry):
         TypeError: a shape that is not made of integers, values that are not real numbers.
     """
 
-    angles: jax.Array = leaf(rank=0)
-    pixel_size: jax.Array = leaf(rank=1)
-    detector_offset: jax.Array = leaf(rank=1)
-    detector_shape: tuple[int, ...] = static()
+    angles: jax.Array
+    pixel_size: jax.Array
+    detector_offset: jax.Array
+    detector_shape: tuple[int, ...]
 
     def __init__(
         self,

@@ -10,7 +10,7 @@ from jax.typing import ArrayLike
 
 from jaxct.geometry import _validate
 from jaxct.geometry._base import Geometry
-from jaxct.geometry._fields import build, leaf, register, set_fields, static
+from jaxct.geometry._fields import build, register, set_fields
 
 # The smallest sine between a ray and the detector, or between the detector's axes, that float32 vectors still resolve.
 _MIN_SINE = 1e-6
@@ -18,7 +18,7 @@ _MIN_SINE = 1e-6
 _MAX_TANGENT_COSINE = 1e-4
 
 
-@register
+@register(direction=1, detector_center=1, row_axis=1, col_axis=1)
 @dataclasses.dataclass(frozen=True, init=False, repr=False, eq=False)
 class ParallelVectors(Geometry):
     """Parallel rays along ``direction``, one per detector pixel.
@@ -39,11 +39,11 @@ class ParallelVectors(Geometry):
         TypeError: values that are not real numbers.
     """
 
-    direction: jax.Array = leaf(rank=1)
-    detector_center: jax.Array = leaf(rank=1)
-    row_axis: jax.Array | None = leaf(rank=1)
-    col_axis: jax.Array = leaf(rank=1)
-    detector_shape: tuple[int, ...] = static()
+    direction: jax.Array
+    detector_center: jax.Array
+    row_axis: jax.Array | None
+    col_axis: jax.Array
+    detector_shape: tuple[int, ...]
 
     def __init__(
         self,
@@ -95,7 +95,7 @@ class ParallelVectors(Geometry):
         return _flat_pixel_centers(self)
 
 
-@register
+@register(source=1, detector_center=1, row_axis=1, col_axis=1)
 @dataclasses.dataclass(frozen=True, init=False, repr=False, eq=False)
 class ConeVectors(Geometry):
     """Rays from a point source to every pixel of a flat or curved detector, for cone (3-D) and fan (2-D) beams.
@@ -125,12 +125,12 @@ class ConeVectors(Geometry):
         TypeError: values that are not real numbers.
     """
 
-    source: jax.Array = leaf(rank=1)
-    detector_center: jax.Array = leaf(rank=1)
-    row_axis: jax.Array | None = leaf(rank=1)
-    col_axis: jax.Array = leaf(rank=1)
-    detector_shape: tuple[int, ...] = static()
-    detector: str = static()
+    source: jax.Array
+    detector_center: jax.Array
+    row_axis: jax.Array | None
+    col_axis: jax.Array
+    detector_shape: tuple[int, ...]
+    detector: str
 
     def __init__(
         self,
@@ -189,7 +189,7 @@ class ConeVectors(Geometry):
         return _flat_pixel_centers(self) if self.detector == "flat" else _curved_pixel_centers(self)
 
 
-def _steps(count: int, dtype) -> jax.Array:
+def _steps(count: int, dtype: np.dtype) -> jax.Array:
     return jnp.arange(count, dtype=dtype) - (count - 1) / 2
 
 
@@ -224,7 +224,9 @@ def _first_vectors(name: str, value: ArrayLike, ndim: int) -> jax.Array:
     return array
 
 
-def _detector_vectors(center, row, col, shape) -> tuple[jax.Array, jax.Array | None, jax.Array]:
+def _detector_vectors(
+    center: ArrayLike, row: ArrayLike | None, col: ArrayLike, shape: tuple[int, ...]
+) -> tuple[jax.Array, jax.Array | None, jax.Array]:
     if (row is None) != (shape[1] == 2):
         raise ValueError(f"row_axis must be None in 2-D and given in 3-D, got {row!r} with {shape[1]} components")
     return (
