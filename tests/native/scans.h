@@ -36,8 +36,11 @@ inline Example example(Random& random, Beam beam, double angle, double tilt) {
   e.view.center = to_detector * along + random_vector(random, tilt);
   e.view.row_axis = {{random.uniform(1.0, 2.5), 0.0, 0.0}};
   e.view.col_axis = random.uniform(1.0, 2.5) * Vector{{0.0, std::sin(angle), std::cos(angle)}};
-  if (beam != Beam::kCurvedCone) {  // the axes of a curved detector stay at right angles
-    e.view.row_axis = e.view.row_axis + random_vector(random, 0.2 * tilt);
+  e.view.row_axis = e.view.row_axis + random_vector(random, 0.2 * tilt);
+  if (beam == Beam::kCurvedCone) {  // the column axis is the tangent of the arc
+    const Vector tangent = cross(e.view.center - e.view.anchor, e.view.row_axis);
+    e.view.col_axis = (random.uniform(1.0, 2.5) / norm(tangent)) * tangent;
+  } else {
     e.view.col_axis = e.view.col_axis + random_vector(random, 0.2 * tilt);
   }
   e.grid.voxel_size = {{random.uniform(0.6, 2.0), random.uniform(0.6, 2.0), random.uniform(0.6, 2.0)}};

@@ -10,13 +10,13 @@ using namespace jaxct;
 
 constexpr int32_t kPixels = 40;
 
-// Break points in order inside (2, 38); sometimes flanks or the top are empty.
+// Break points in order inside (2, 38); sometimes flanks or the top are empty, but never all three.
 Trapezoid<double> random_trapezoid(Random& random, int which) {
   const double t0 = random.uniform(2.0, 20.0);
   const double rise = which % 3 == 1 ? 0.0 : random.uniform(1e-4, 6.0);
   const double top = which % 4 == 3 ? 0.0 : random.uniform(0.0, 6.0);
   const double fall = which % 5 == 2 ? 0.0 : random.uniform(1e-4, 6.0);
-  return make_trapezoid(t0, t0 + rise, t0 + rise + top, t0 + rise + top + fall + (which % 60 == 47 ? 1e-3 : 0.0));
+  return make_trapezoid(t0, t0 + rise, t0 + rise + top, t0 + rise + top + fall + (which % 60 == 7 ? 1e-3 : 0.0));
 }
 
 double height_at(const Trapezoid<double>& t, double x) {
