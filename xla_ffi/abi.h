@@ -1,0 +1,84 @@
+#pragma once
+// The FFI face shared by the CPU and CUDA handlers: the attributes of a call and the checks of its operands.
+#include <cmath>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "xla/ffi/api/ffi.h"
+
+namespace jaxct {
+
+// One Python dict, `scan={...}`. The first `batch_axes` axes of every operand have size 1 (shared) or N (mapped).
+struct CallAttributes {
+  int64_t rows, cols, nz, ny, nx;
+  int64_t beam, planar, magnification_power, batch_axes;
+};
+
+using Dimensions = xla::ffi::Span<const int64_t>;
+
+inline std::string to_string(Dimensions d) {
+  std::string s = "(";
+  for (size_t i = 0; i < d.size(); ++i) s += (i > 0 ? ", " : "") + std::to_string(d[i]);
+  return s + ")";
+}
+
+// Which item of an operand belongs to item b of the result, when leading axes of size 1 are shared.
+inline int64_t operand_item(int64_t b, Dimensions result, Dimensions operand, int64_t batch_axes) {
+  int64_t item = 0, stride = 1;
+  for (int64_t k = batch_axes - 1; k >= 0; --k) {
+    const auto i = static_cast<size_t>(k);
+    if (operand[i] != 1) item += (b % result[i]) * stride;
+    b /= result[i];
+    stride *= operand[i];
+  }
+  return item;
+}
+
+inline int64_t batch_size(Dimensions result, int64_t batch_axes) {
+  int64_t n = 1;
+  for (int64_t k = 0; k < batch_axes; ++k) n *= result[static_cast<size_t>(k)];
+  return n;
+}
+
+inline std::vector<int64_t> volume_shape(const CallAttributes& a) {
+  return a.planar ? std::vector<int64_t>{a.ny, a.nx} : std::vector<int64_t>{a.nz, a.ny, a.nx};
+}
+
+inline std::vector<int64_t> projections_shape(const CallAttributes& a, int64_t views) {
+  return a.planar ? std::vector<int64_t>{views, a.cols} : std::vector<int64_t>{views, a.rows, a.cols};
+}
+
+inline xla::ffi::Error check_attributes(const CallAttributes& a) {
+  constexpr int64_t kMaxAxis = int64_t{1} << 30;
+  for (int64_t n : {a.rows, a.cols, a.nz, a.ny, a.nx})
+    if (n < 1 || n > kMaxAxis)
+      return xla::ffi::Error::InvalidArgument("jaxct: axis lengths must lie between 1 and 2^30, got " +
+                                              std::to_string(n));
+  if (a.beam < 0 || a.beam > 2 || a.batch_axes < 0 || (a.planar && (a.rows != 1 || a.nz != 1)))
+    return xla::ffi::Error::InvalidArgument("jaxct: inconsistent attributes");
+  return xla::ffi::Error::Success();
+}
+
+// Trailing axes as wanted, leading axes 1 or the result's.
+inline xla::ffi::Error check_operand(const char* name, Dimensions dims, const std::vector<int64_t>& wanted,
+                                     Dimensions result, int64_t batch_axes) {
+  const auto nb = static_cast<size_t>(batch_axes);
+  bool ok = dims.size() == nb + wanted.size() && result.size() >= nb;
+  for (size_t i = 0; ok && i < wanted.size(); ++i) ok = dims[nb + i] == wanted[i];
+  for (size_t i = 0; ok && i < nb; ++i) ok = dims[i] == 1 || dims[i] == result[i];
+  if (ok) return xla::ffi::Error::Success();
+  return xla::ffi::Error::InvalidArgument(std::string("jaxct: ") + name + " has shape " + to_string(dims) +
+                                          ", which does not fit a result of shape " + to_string(result) + " with " +
+                                          std::to_string(batch_axes) + " batch axes");
+}
+
+}  // namespace jaxct
+
+XLA_FFI_REGISTER_STRUCT_ATTR_DECODING(jaxct::CallAttributes, xla::ffi::StructMember<int64_t>("rows"),
+                                      xla::ffi::StructMember<int64_t>("cols"), xla::ffi::StructMember<int64_t>("nz"),
+                                      xla::ffi::StructMember<int64_t>("ny"), xla::ffi::StructMember<int64_t>("nx"),
+                                      xla::ffi::StructMember<int64_t>("beam"),
+                                      xla::ffi::StructMember<int64_t>("planar"),
+                                      xla::ffi::StructMember<int64_t>("magnification_power"),
+                                      xla::ffi::StructMember<int64_t>("batch_axes"));

@@ -1,0 +1,21 @@
+#pragma once
+// One set of maths, several compilations: nvcc sees the qualifiers, and each CPU instruction set gets an inline
+// namespace of its own, so that the linker never merges an AVX2 body with a baseline one.
+#if defined(__CUDACC__)
+#define JAXCT_HD __host__ __device__ __forceinline__
+#else
+#define JAXCT_HD inline
+#endif
+
+#ifndef JAXCT_ISA
+#define JAXCT_ISA baseline
+#endif
+
+#define JAXCT_NAMESPACE_BEGIN \
+  namespace jaxct {           \
+  inline namespace JAXCT_ISA {
+#define JAXCT_NAMESPACE_END \
+  }                         \
+  }
+
+#include <cstdint>

@@ -1,0 +1,44 @@
+#pragma once
+// Scalar helpers that behave for every input, NaN and infinities included.
+#include <cmath>
+
+#include "core/config.h"
+
+JAXCT_NAMESPACE_BEGIN
+
+template <typename T>
+JAXCT_HD T min_of(T a, T b) {
+  return b < a ? b : a;
+}
+
+template <typename T>
+JAXCT_HD T max_of(T a, T b) {
+  return a < b ? b : a;
+}
+
+// NaN becomes lo: what follows is always a valid index.
+template <typename T>
+JAXCT_HD T clamp(T x, T lo, T hi) {
+  return x > lo ? (x < hi ? x : hi) : lo;
+}
+
+// floor(x) as an integer, for |x| < 2^31. Written without std::floor so that every instruction set vectorises it.
+template <typename T>
+JAXCT_HD int32_t floor_index(T x) {
+  const auto i = static_cast<int32_t>(x);
+  return i - (static_cast<T>(i) > x ? 1 : 0);
+}
+
+// The integers [begin, end) that a real interval [lo, hi] touches, cut to [0, n).
+struct IndexRange {
+  int32_t begin, end;
+  JAXCT_HD bool empty() const { return begin >= end; }
+};
+
+template <typename T>
+JAXCT_HD IndexRange index_range(T lo, T hi, int32_t n) {
+  const T top = static_cast<T>(n);
+  return {floor_index(clamp(lo, T(0), top)), static_cast<int32_t>(std::ceil(clamp(hi, T(0), top)))};
+}
+
+JAXCT_NAMESPACE_END

@@ -1,0 +1,23 @@
+#pragma once
+// The static description of an operator: sizes and kind of beam.
+#include "core/config.h"
+
+JAXCT_NAMESPACE_BEGIN
+
+enum class Beam : int64_t { kParallel = 0, kCone = 1, kCurvedCone = 2 };
+
+// A planar (2-D) scan is a scan with one detector row and one slice, whose axial direction carries no weight.
+struct Scan {
+  int64_t views, rows, cols;
+  int64_t nz, ny, nx;
+  Beam beam;
+  bool planar;
+  int64_t magnification_power;  // of the voxel-driven model
+
+  JAXCT_HD int64_t size(int axis) const { return axis == 0 ? nz : axis == 1 ? ny : nx; }
+  JAXCT_HD int64_t voxels() const { return nz * ny * nx; }
+  JAXCT_HD int64_t pixels() const { return rows * cols; }
+  JAXCT_HD double middle(int axis) const { return 0.5 * static_cast<double>(size(axis) - 1); }
+};
+
+JAXCT_NAMESPACE_END

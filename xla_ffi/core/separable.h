@@ -1,0 +1,92 @@
+#pragma once
+// Models whose weights are a product over the detector's axes: pixel (r, c) sees voxel q with
+//   [obliquity(r, c)] * scale * column.weight(c) * row.weight(r).
+// A model names its Column and Row shapes and builds them for a voxel of any pose (make_voxel), or for all voxels of a
+// (y, x) column at once where the detector's rows are stacked along z (make_column, row_at).
+#include "core/pixel_shapes.h"
+#include "core/view.h"
+
+JAXCT_NAMESPACE_BEGIN
+
+template <typename Column, typename Row, typename T>
+struct SeparableVoxel {
+  Column column;
+  Row row;
+  T scale;  // zero where the voxel is not in front of the source
+};
+
+template <typename Column, typename T>
+struct AxialColumn {
+  Column column;
+  T edge, slope;  // detector row (in pixel edges) = edge + slope * z index
+  T scale;
+};
+
+// The two footprint models share all but the shape of the cross-section's shadow, Shape::shadow(column), where
+// column(y, x) is the detector column of a point of the cross-section, in voxels from the voxel's centre.
+template <typename Shape>
+struct FootprintModel {
+  template <typename T>
+  using Column = Trapezoid<T>;
+  template <typename T>
+  using Row = Box<T>;
+
+  // Weights are chords of the mean ray through the voxel: they lengthen with the obliquity of the pixel's ray.
+  static constexpr bool kObliquity = true;
+
+  template <typename T>
+  JAXCT_HD static Trapezoid<T> project_shadow(const View<T>& view, T across, T depth) {
+    return Shape::template shadow<T>([&](T y, T x) {
+      return T(0.5) + column_of(view, across + view.across.slope[1] * y + view.across.slope[2] * x,
+                                depth + view.depth.slope[1] * y + view.depth.slope[2] * x);
+    });
+  }
+
+  template <typename T>
+  JAXCT_HD static bool in_front(const View<T>& view, T depth) {
+    const T half =
+        T(0.5) * max_of(std::abs(view.depth.slope[1]) + std::abs(view.depth.slope[2]), std::abs(view.depth.slope[0]));
+    return depth - half > T(0);
+  }
+
+  template <typename T>
+  JAXCT_HD static SeparableVoxel<Trapezoid<T>, Box<T>, T> make_voxel(const Scan&, const View<T>& view,
+                                                                     const Vec3<T>& q) {
+    const T across = view.across(q), depth = view.depth(q), along = view.along(q);
+    SeparableVoxel<Trapezoid<T>, Box<T>, T> voxel;
+    voxel.scale = T(0);
+    if (!in_front(view, depth)) return voxel;
+    voxel.column = project_shadow(view, across, depth);
+    const T h = T(0.5);
+    const T da = h * view.across.slope[0], dd = h * view.depth.slope[0], dl = h * view.along.slope[0];
+    const T low = row_of(view, along - dl, magnification(view, across - da, depth - dd));
+    const T high = row_of(view, along + dl, magnification(view, across + da, depth + dd));
+    voxel.row = {min_of(low, high) + h, max_of(low, high) + h};
+    const T m = magnification(view, across, depth);
+    const T extent = voxel.row.end - voxel.row.begin;
+    voxel.scale = extent > T(0) ? view.area_ratio * m * m / extent : T(0);
+    return voxel;
+  }
+
+  template <typename T>
+  JAXCT_HD static AxialColumn<Trapezoid<T>, T> make_column(const Scan& scan, const View<T>& view, T y, T x) {
+    const Vec3<T> foot = {{-T(0.5) * static_cast<T>(scan.nz), y, x}};
+    const T across = view.across(foot), depth = view.depth(foot);
+    AxialColumn<Trapezoid<T>, T> column;
+    column.scale = T(0);
+    if (!in_front(view, depth)) return column;
+    column.column = project_shadow(view, across, depth);
+    const T m = magnification(view, across, depth);
+    column.edge = row_of(view, view.along(foot), m) + T(0.5);
+    column.slope = view.along.slope[0] * m;
+    column.scale = view.planar ? view.area_ratio * m : view.area_ratio * m * m / std::abs(column.slope);
+    return column;
+  }
+
+  template <typename T>
+  JAXCT_HD static Box<T> row_at(T edge, T slope, int32_t z) {
+    return {edge + slope * static_cast<T>(z), edge + slope * static_cast<T>(z + 1)};
+  }
+};
+
+JAXCT_NAMESPACE_END

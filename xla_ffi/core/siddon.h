@@ -1,0 +1,43 @@
+#pragma once
+// Siddon (1985): the exact length of the ray inside each voxel. Within a slab a ray moves by at most one voxel in
+// either minor axis, so it can cross only the face nearest to its middle: each axis is split into a lower and an upper
+// part.
+#include "core/ray_walk.h"
+
+JAXCT_NAMESPACE_BEGIN
+
+struct Siddon {
+  template <typename T>
+  struct Split {
+    T begin[2], end[2];  // of the lower and the upper cell, along the slab
+  };
+
+  // A ray that lies in the face itself belongs to the upper cell.
+  template <typename T>
+  JAXCT_HD static Split<T> split(T fraction, T slope, T begin, T end) {
+    const T to_face = T(0.5) - fraction;
+    if (slope > T(0)) {
+      const T face = clamp(T(0.5) + to_face / slope, begin, end);
+      return {{begin, face}, {face, end}};
+    }
+    if (slope < T(0)) {
+      const T face = clamp(T(0.5) + to_face / slope, begin, end);
+      return {{face, begin}, {end, face}};
+    }
+    const bool lower = to_face > T(0);
+    return {{begin, begin}, {lower ? end : begin, lower ? begin : end}};
+  }
+
+  template <typename T>
+  JAXCT_HD static Stencil<T> stencil(const Slab<T>& s) {
+    const Split<T> a = split(s.fraction_a, s.slope_a, s.begin, s.end);
+    const Split<T> b = split(s.fraction_b, s.slope_b, s.begin, s.end);
+    Stencil<T> out;
+    for (int i = 0; i < 2; ++i)
+      for (int j = 0; j < 2; ++j)
+        out.weight[i][j] = max_of(T(0), min_of(a.end[i], b.end[j]) - max_of(a.begin[i], b.begin[j]));
+    return out;
+  }
+};
+
+JAXCT_NAMESPACE_END

@@ -1,0 +1,187 @@
+#pragma once
+// One view, prepared: what turns a pixel into a ray and a voxel into a place on the detector.
+//
+// Everything lives in index units relative to the middle of the grid, and is prepared in double precision. There a ray
+// is a Plucker line (direction d, moment m = p x d), and both are linear in the pixel's coefficients, so that nothing
+// of the size of the source distance is ever subtracted in single precision.
+#include "core/scalar.h"
+#include "core/scan.h"
+#include "core/vec3.h"
+
+JAXCT_NAMESPACE_BEGIN
+
+// A function that is affine in the voxel index relative to the middle of the grid.
+template <typename T>
+struct Affine {
+  T constant;
+  Vec3<T> slope;
+
+  JAXCT_HD T operator()(const Vec3<T>& q) const { return constant + dot(slope, q); }
+};
+
+template <typename T>
+struct View {
+  Beam beam;
+  bool planar;
+  T row_middle, col_middle;  // the detector's middle, in pixels
+  // Rays: direction and moment = c0 * basis[0] + c1 * basis[1] + c2 * basis[2], see pixel_coefficients.
+  Vec3<T> direction[3], moment[3];
+  Vec3<T> origin;      // the source (cones)
+  T angle_step;        // curved: radians per column
+  T row_shift;         // curved: rows from the source's plane to the detector's middle
+  Vec3<T> voxel_size;  // mm
+  T inverse_distance;  // 1 / (distance of source and detector along the normal); times |ray| gives 1/cos(obliquity)
+  // Voxels: col = across / depth, row = along / depth (curved: the angle and the in-plane distance take depth's place).
+  Affine<T> across, along, depth;
+  T radius;      // curved: source to detector, mm
+  T area_ratio;  // voxel volume / pixel area (2-D: voxel area / pixel width), mm
+  bool axial;    // the detector's rows are stacked along z: across and depth do not depend on z
+};
+
+// mm, radians; `anchor` is the ray direction (parallel) or the source (cone).
+struct ViewVectors {
+  Vec3<double> anchor, center, row_axis, col_axis;
+};
+
+struct GridVectors {
+  Vec3<double> voxel_size, center;
+};
+
+namespace detail {
+
+// The linear functional x -> det[x, b, c] / det[a, b, c]: the coefficient of a when x is written in (a, b, c).
+JAXCT_HD Vec3<double> coefficient_of(const Vec3<double>& a, const Vec3<double>& b, const Vec3<double>& c) {
+  const Vec3<double> n = cross(b, c);
+  return (1.0 / dot(a, n)) * n;
+}
+
+template <typename T>
+JAXCT_HD Affine<T> affine(const Vec3<double>& functional, const Vec3<double>& from, const GridVectors& grid) {
+  return {static_cast<T>(dot(functional, grid.center - from)), (functional * grid.voxel_size).template as<T>()};
+}
+
+}  // namespace detail
+
+template <typename T>
+JAXCT_HD void set_rays(View<T>& view, const ViewVectors& v, const GridVectors& grid, const Vec3<double> basis[3],
+                       const Vec3<double>& parallel_direction) {
+  const bool parallel = view.beam == Beam::kParallel;
+  const Vec3<double> point = ((parallel ? v.center : v.anchor) - grid.center) / grid.voxel_size;
+  const Vec3<double> direction = parallel_direction / grid.voxel_size;
+  for (int i = 0; i < 3; ++i) {
+    const Vec3<double> b = basis[i] / grid.voxel_size;
+    const Vec3<double> zero = {{0.0, 0.0, 0.0}};
+    view.direction[i] = (parallel ? (i == 0 ? direction : zero) : b).template as<T>();
+    view.moment[i] = (parallel ? cross(i == 0 ? point : b, direction) : cross(point, b)).template as<T>();
+  }
+  view.origin = point.as<T>();
+}
+
+// Validity (finite, not degenerate) is checked by the caller with `is_degenerate`.
+template <typename T>
+JAXCT_HD View<T> make_view(const Scan& scan, const ViewVectors& v, const GridVectors& grid) {
+  View<T> view;
+  view.beam = scan.beam;
+  view.planar = scan.planar;
+  view.row_middle = static_cast<T>(0.5 * static_cast<double>(scan.rows - 1));
+  view.col_middle = static_cast<T>(0.5 * static_cast<double>(scan.cols - 1));
+  view.voxel_size = grid.voxel_size.as<T>();
+  view.angle_step = view.row_shift = T(0);
+  view.radius = T(1);
+  view.axial = v.row_axis[1] == 0.0 && v.row_axis[2] == 0.0;
+
+  const Vec3<double> normal = cross(v.col_axis, v.row_axis);
+  const double pixel_area = norm(normal);
+  view.area_ratio = static_cast<T>(grid.voxel_size[0] * grid.voxel_size[1] * grid.voxel_size[2] / pixel_area);
+
+  if (scan.beam == Beam::kParallel) {
+    const Vec3<double> basis[3] = {v.anchor, v.col_axis, v.row_axis};
+    set_rays(view, v, grid, basis, v.anchor);
+    view.inverse_distance = static_cast<T>(pixel_area / std::abs(dot(v.anchor, normal)));
+    view.across = detail::affine<T>(detail::coefficient_of(v.col_axis, v.row_axis, v.anchor), v.center, grid);
+    view.along = detail::affine<T>(detail::coefficient_of(v.row_axis, v.anchor, v.col_axis), v.center, grid);
+    view.depth = {T(1), {{T(0), T(0), T(0)}}};
+  } else if (scan.beam == Beam::kCone) {
+    const Vec3<double> axis = v.center - v.anchor;
+    const Vec3<double> basis[3] = {axis, v.col_axis, v.row_axis};
+    set_rays(view, v, grid, basis, axis);
+    view.inverse_distance = static_cast<T>(pixel_area / std::abs(dot(axis, normal)));
+    view.across = detail::affine<T>(detail::coefficient_of(v.col_axis, v.row_axis, axis), v.anchor, grid);
+    view.along = detail::affine<T>(detail::coefficient_of(v.row_axis, axis, v.col_axis), v.anchor, grid);
+    view.depth = detail::affine<T>(detail::coefficient_of(axis, v.col_axis, v.row_axis), v.anchor, grid);
+  } else {
+    const Vec3<double> axis = v.center - v.anchor;
+    const double row_length2 = dot(v.row_axis, v.row_axis);
+    const double shift = dot(axis, v.row_axis) / row_length2;
+    const Vec3<double> in_plane = axis - shift * v.row_axis;
+    const double radius = norm(in_plane);
+    const double pitch = norm(v.col_axis);
+    const Vec3<double> basis[3] = {in_plane, (radius / pitch) * v.col_axis, v.row_axis};
+    set_rays(view, v, grid, basis, axis);
+    view.radius = static_cast<T>(radius);
+    view.angle_step = static_cast<T>(pitch / radius);
+    view.row_shift = static_cast<T>(shift);
+    view.inverse_distance = static_cast<T>(1.0 / radius);
+    view.across = detail::affine<T>((1.0 / pitch) * v.col_axis, v.anchor, grid);
+    view.along = detail::affine<T>((1.0 / row_length2) * v.row_axis, v.anchor, grid);
+    view.depth = detail::affine<T>((1.0 / radius) * in_plane, v.anchor, grid);
+  }
+  if (view.axial) view.across.slope[0] = view.depth.slope[0] = T(0);
+  return view;
+}
+
+// True where no detector or ray is spanned: zero axes, rays in the detector's plane, a source on the detector, NaN.
+JAXCT_HD bool is_degenerate(const Scan& scan, const ViewVectors& v) {
+  const Vec3<double> ray = scan.beam == Beam::kParallel ? v.anchor : v.center - v.anchor;
+  const double volume = std::abs(dot(ray, cross(v.col_axis, v.row_axis)));
+  return !(volume > 1e-9 * norm(ray) * norm(v.col_axis) * norm(v.row_axis)) || !(volume < HUGE_VAL);
+}
+
+// Footprint models take a voxel's z extent for its rows: fair while rows are stacked within 30 degrees of z.
+JAXCT_HD bool rows_near_z(const Vec3<double>& row_axis) { return std::abs(row_axis[0]) >= 0.8660254 * norm(row_axis); }
+
+template <typename T>
+struct Ray {
+  Vec3<T> direction, moment;  // index units
+};
+
+template <typename T>
+JAXCT_HD Ray<T> make_ray(const View<T>& view, int64_t row, int64_t col) {
+  T c0 = T(1);
+  T c1 = static_cast<T>(col) - view.col_middle;
+  const T c2 = static_cast<T>(row) - view.row_middle + view.row_shift;
+  if (view.beam == Beam::kCurvedCone) {
+    const T angle = c1 * view.angle_step;
+    c0 = std::cos(angle);
+    c1 = std::sin(angle);
+  }
+  return {c0 * view.direction[0] + c1 * view.direction[1] + c2 * view.direction[2],
+          c0 * view.moment[0] + c1 * view.moment[1] + c2 * view.moment[2]};
+}
+
+// 1/cos of the angle between the ray of a pixel and the detector's normal there.
+template <typename T>
+JAXCT_HD T obliquity(const View<T>& view, int64_t row, int64_t col) {
+  return norm(make_ray(view, row, col).direction * view.voxel_size) * view.inverse_distance;
+}
+
+// Column (pixels) of a point given its across and depth values.
+template <typename T>
+JAXCT_HD T column_of(const View<T>& view, T across, T depth) {
+  if (view.beam == Beam::kCurvedCone) return view.col_middle + std::atan2(across, depth) / view.angle_step;
+  return view.col_middle + across / depth;
+}
+
+// Magnification of a point: what its size is multiplied by on the detector.
+template <typename T>
+JAXCT_HD T magnification(const View<T>& view, T across, T depth) {
+  if (view.beam == Beam::kCurvedCone) return view.radius / std::sqrt(across * across + depth * depth);
+  return T(1) / depth;
+}
+
+template <typename T>
+JAXCT_HD T row_of(const View<T>& view, T along, T magnified) {
+  return view.row_middle - view.row_shift + along * magnified;
+}
+
+JAXCT_NAMESPACE_END

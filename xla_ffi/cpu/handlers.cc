@@ -1,0 +1,178 @@
+// FFI handlers: decode, check, choose the instruction set, run.
+#include "cpu/handlers.h"
+
+#include <string>
+
+#include "abi.h"
+#include "core/view.h"
+#include "cpu/executor.h"
+#include "cpu/kernels.h"
+
+namespace jaxct::cpu {
+namespace {
+
+namespace ffi = xla::ffi;
+
+bool has_avx2() {
+#if defined(JAXCT_HAVE_AVX2)
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+#else
+  return false;
+#endif
+}
+
+const Kernels& kernels() {
+#if defined(JAXCT_HAVE_AVX2)
+  static const bool avx2 = has_avx2();
+  if (avx2) return kernels_avx2();
+#endif
+  return kernels_baseline();
+}
+
+Status dispatch(Model model, Direction direction, const Call<float>& call, const Executor& executor) {
+  return kernels().run_f32(model, direction, call, executor);
+}
+
+Status dispatch(Model model, Direction direction, const Call<double>& call, const Executor& executor) {
+  return kernels().run_f64(model, direction, call, executor);
+}
+
+template <typename T>
+Vec3<double> load(const T* p) {
+  return {{static_cast<double>(p[0]), static_cast<double>(p[1]), static_cast<double>(p[2])}};
+}
+
+bool inside_grid(const CallAttributes& a, const GridVectors& grid, const Vec3<double>& point) {
+  const int64_t n[3] = {a.nz, a.ny, a.nx};
+  for (int i = 0; i < 3; ++i)
+    if (std::abs(point[i] - grid.center[i]) >= 0.5 * static_cast<double>(n[i]) * grid.voxel_size[i]) return false;
+  return true;
+}
+
+// What Python checks for concrete values, and traced ones only meet here. Empty where the geometry is sound.
+template <typename T>
+std::string find_fault(const CallAttributes& a, const Scan& scan, const T* vectors, const T* grid_values, Model model) {
+  const GridVectors grid = {load(grid_values), load(grid_values + 3)};
+  for (int i = 0; i < 3; ++i)
+    if (!(grid.voxel_size[i] > 0.0) || !std::isfinite(grid.voxel_size[i]) || !std::isfinite(grid.center[i]))
+      return "the grid's voxel_size must be positive and finite and its center finite";
+  const bool footprint = model == Model::kSeparableFootprint || model == Model::kDistanceDriven;
+  for (int64_t v = 0; v < scan.views; ++v) {
+    const T* p = vectors + v * 12;
+    const ViewVectors view = {load(p), load(p + 3), load(p + 6), load(p + 9)};
+    const std::string where = "view " + std::to_string(v) + " of the geometry ";
+    for (int i = 0; i < 12; ++i)
+      if (!std::isfinite(static_cast<double>(p[i]))) return where + "is not finite";
+    if (is_degenerate(scan, view)) return where + "is degenerate: its rays do not cross the detector's plane";
+    if (scan.beam != Beam::kParallel && inside_grid(a, grid, view.anchor))
+      return where + "has its source inside the volume";
+    if (footprint && !rows_near_z(view.row_axis))
+      return where + "has a detector row axis too far from z for a footprint model; use model='joseph'";
+  }
+  return "";
+}
+
+template <typename T>
+ffi::Error run_typed(Model model, Direction direction, ffi::ThreadPool pool, const CallAttributes& a, ffi::AnyBuffer in,
+                     ffi::AnyBuffer vectors, ffi::AnyBuffer grid, ffi::Result<ffi::AnyBuffer> out) {
+  const Dimensions result = out->dimensions();
+  const auto vector_dims = vectors.dimensions();
+  const int64_t views = vector_dims[vector_dims.size() - 3];
+  const Scan scan = {
+      views, a.rows, a.cols, a.nz, a.ny, a.nx, static_cast<Beam>(a.beam), a.planar != 0, a.magnification_power};
+  const bool forward = direction == Direction::kForward;
+  std::vector<Item> items(static_cast<size_t>(batch_size(result, a.batch_axes)));
+  for (size_t i = 0; i < items.size(); ++i) {
+    const auto b = static_cast<int64_t>(i);
+    const int64_t data = operand_item(b, result, in.dimensions(), a.batch_axes);
+    items[i] = {forward ? data : b, forward ? b : data, operand_item(b, result, vector_dims, a.batch_axes),
+                operand_item(b, result, grid.dimensions(), a.batch_axes)};
+    const bool seen = i > 0 && items[i].vectors == items[i - 1].vectors && items[i].grid == items[i - 1].grid;
+    const std::string fault = seen ? ""
+                                   : find_fault(a, scan, vectors.typed_data<T>() + items[i].vectors * views * 12,
+                                                grid.typed_data<T>() + items[i].grid * 6, model);
+    if (!fault.empty()) return ffi::Error::InvalidArgument("jaxct: " + fault);
+  }
+  if (items.empty() || out->element_count() == 0) return ffi::Error::Success();
+  const Call<T> call = {views,
+                        a.rows,
+                        a.cols,
+                        a.nz,
+                        a.ny,
+                        a.nx,
+                        a.beam,
+                        a.magnification_power,
+                        a.planar != 0,
+                        static_cast<int64_t>(items.size()),
+                        items.data(),
+                        vectors.typed_data<T>(),
+                        grid.typed_data<T>(),
+                        in.typed_data<T>(),
+                        out->typed_data<T>()};
+  if (dispatch(model, direction, call, {&pool, &run_on_pool}) == Status::kOutOfMemory)
+    return ffi::Error(ffi::ErrorCode::kResourceExhausted,
+                      "jaxct: not enough memory for a working copy of the operands");
+  return ffi::Error::Success();
+}
+
+template <Model kModel, Direction kDirection>
+ffi::Error handle(ffi::ThreadPool pool, CallAttributes a, ffi::AnyBuffer in, ffi::AnyBuffer vectors,
+                  ffi::AnyBuffer grid, ffi::Result<ffi::AnyBuffer> out) {
+  const Dimensions result = out->dimensions(), vector_dims = vectors.dimensions();
+  if (vector_dims.size() < 3) return ffi::Error::InvalidArgument("jaxct: vectors must end in (views, 4, 3)");
+  const int64_t views = vector_dims[vector_dims.size() - 3];
+  const bool forward = kDirection == Direction::kForward;
+  const auto volume = volume_shape(a), projections = projections_shape(a, views);
+  if (auto e = check_attributes(a); e.failure()) return e;
+  if (auto e = check_operand("input", in.dimensions(), forward ? volume : projections, result, a.batch_axes);
+      e.failure())
+    return e;
+  if (auto e = check_operand("vectors", vector_dims, {views, 4, 3}, result, a.batch_axes); e.failure()) return e;
+  if (auto e = check_operand("grid", grid.dimensions(), {2, 3}, result, a.batch_axes); e.failure()) return e;
+  if (auto e = check_operand("result", result, forward ? projections : volume, result, a.batch_axes); e.failure())
+    return e;
+  const ffi::DataType type = out->element_type();
+  if (in.element_type() != type || vectors.element_type() != type || grid.element_type() != type)
+    return ffi::Error::InvalidArgument("jaxct: operands and result must have one dtype");
+  if (type == ffi::F32) return run_typed<float>(kModel, kDirection, pool, a, in, vectors, grid, out);
+  if (type == ffi::F64) return run_typed<double>(kModel, kDirection, pool, a, in, vectors, grid, out);
+  return ffi::Error::InvalidArgument("jaxct: the CPU operators take float32 and float64");
+}
+
+auto binding() {
+  return ffi::Ffi::Bind()
+      .Ctx<ffi::ThreadPool>()
+      .Attr<CallAttributes>("scan")
+      .Arg<ffi::AnyBuffer>()
+      .Arg<ffi::AnyBuffer>()
+      .Arg<ffi::AnyBuffer>()
+      .Ret<ffi::AnyBuffer>();
+}
+
+template <Model kModel, Direction kDirection>
+XLA_FFI_Error* entry(XLA_FFI_CallFrame* frame) {
+  static auto* handler = binding().To(handle<kModel, kDirection>).release();
+  return handler->Call(frame);
+}
+
+}  // namespace
+
+const std::vector<std::pair<const char*, Handler*>>& handlers() {
+  static const std::vector<std::pair<const char*, Handler*>> table = {
+      {"jaxct_joseph_forward", entry<Model::kJoseph, Direction::kForward>},
+      {"jaxct_joseph_back", entry<Model::kJoseph, Direction::kBack>},
+      {"jaxct_siddon_forward", entry<Model::kSiddon, Direction::kForward>},
+      {"jaxct_siddon_back", entry<Model::kSiddon, Direction::kBack>},
+      {"jaxct_separable_footprint_forward", entry<Model::kSeparableFootprint, Direction::kForward>},
+      {"jaxct_separable_footprint_back", entry<Model::kSeparableFootprint, Direction::kBack>},
+      {"jaxct_distance_driven_forward", entry<Model::kDistanceDriven, Direction::kForward>},
+      {"jaxct_distance_driven_back", entry<Model::kDistanceDriven, Direction::kBack>},
+      {"jaxct_voxel_driven_forward", entry<Model::kVoxelDriven, Direction::kForward>},
+      {"jaxct_voxel_driven_back", entry<Model::kVoxelDriven, Direction::kBack>},
+  };
+  return table;
+}
+
+const char* instruction_set() { return has_avx2() ? "avx2" : "baseline"; }
+
+}  // namespace jaxct::cpu

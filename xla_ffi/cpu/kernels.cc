@@ -1,0 +1,105 @@
+// The loops of every model, compiled once per instruction set (JAXCT_ISA).
+#include "cpu/kernels.h"
+
+#include "core/distance_driven.h"
+#include "core/joseph.h"
+#include "core/separable_footprint.h"
+#include "core/siddon.h"
+#include "core/voxel_driven.h"
+#include "cpu/axial_loops.h"
+#include "cpu/pose_loops.h"
+#include "cpu/ray_loops.h"
+
+JAXCT_NAMESPACE_BEGIN
+namespace loops {
+
+using jaxct::cpu::Direction;
+using jaxct::cpu::Model;
+
+template <typename M, typename T>
+Status run_rays(const Problem<T>& p, Direction direction, const Executor& executor) {
+  return direction == Direction::kForward ? forward_rays<M>(p, executor) : back_rays<M>(p, executor);
+}
+
+template <typename M, typename T>
+Status run_axial(const Problem<T>& p, const AxialLayout& layout, Direction direction, const Executor& executor) {
+  const AxialLoops<M, T> loops{p, layout};
+  const bool ok = direction == Direction::kForward ? loops.forward(executor) : loops.back(executor);
+  return ok ? Status::kOk : Status::kOutOfMemory;
+}
+
+template <typename M, typename T>
+Status run_separable(const Problem<T>& p, int64_t images, Direction direction, const Executor& executor) {
+  if (p.scan.planar) return run_axial<M>(p, image_layout(p.scan, images), direction, executor);
+  bool axial = true, shared = true;
+  for (int64_t v = 0; v < p.scan.views; ++v) {
+    axial = axial && p.views[v].axial;
+    shared = shared && rows_are_shared(p.views[v]);
+  }
+  if (axial) return run_axial<M>(p, volume_layout(p.scan, shared), direction, executor);
+  return direction == Direction::kForward ? forward_pose<M>(p, executor) : back_pose<M>(p, executor);
+}
+
+template <typename T>
+Status run_model(Model model, const Problem<T>& p, int64_t images, Direction direction, const Executor& executor) {
+  switch (model) {
+    case Model::kJoseph:
+      return run_rays<Joseph>(p, direction, executor);
+    case Model::kSiddon:
+      return run_rays<Siddon>(p, direction, executor);
+    case Model::kSeparableFootprint:
+      return run_separable<SeparableFootprint>(p, images, direction, executor);
+    case Model::kDistanceDriven:
+      return run_separable<DistanceDriven>(p, images, direction, executor);
+    case Model::kVoxelDriven:
+      return run_separable<VoxelDriven>(p, images, direction, executor);
+  }
+  return Status::kOk;
+}
+
+// True for a batch of 2-D images that share one geometry: the separable models then run it as one problem.
+template <typename T>
+bool is_stack(Model model, const Call<T>& call) {
+  if (!call.planar || model == Model::kJoseph || model == Model::kSiddon) return false;
+  for (int64_t b = 0; b < call.batch; ++b) {
+    const Item& item = call.items[b];
+    if (item.vectors != 0 || item.grid != 0 || item.volume != b || item.projections != b) return false;
+  }
+  return true;
+}
+
+template <typename T>
+Status run(Model model, Direction direction, const Call<T>& call, const Executor& executor) {
+  const Scan scan = scan_of(call);
+  Scratch<View<T>> views(call.views);
+  if (!views) return Status::kOutOfMemory;
+  const bool stack = is_stack(model, call);
+  const bool forward = direction == Direction::kForward;
+  const int64_t volume_size = scan.voxels(), projections_size = scan.views * scan.pixels();
+  for (int64_t b = 0; b < (stack ? 1 : call.batch); ++b) {
+    const Item& item = call.items[b];
+    const bool same = b > 0 && item.vectors == call.items[b - 1].vectors && item.grid == call.items[b - 1].grid;
+    if (!same) prepare_views(call, item, views.get());
+    const Problem<T> problem = {scan, views.get(),
+                                call.in + (forward ? item.volume * volume_size : item.projections * projections_size),
+                                call.out + b * (forward ? projections_size : volume_size)};
+    const Status status = run_model(model, problem, stack ? call.batch : 1, direction, executor);
+    if (status != Status::kOk) return status;
+  }
+  return Status::kOk;
+}
+
+}  // namespace loops
+JAXCT_NAMESPACE_END
+
+namespace jaxct::cpu {
+
+#define JAXCT_CONCAT_(a, b) a##b
+#define JAXCT_CONCAT(a, b) JAXCT_CONCAT_(a, b)
+
+const Kernels& JAXCT_CONCAT(kernels_, JAXCT_ISA)() {
+  static constexpr Kernels kTable = {&jaxct::JAXCT_ISA::loops::run<float>, &jaxct::JAXCT_ISA::loops::run<double>};
+  return kTable;
+}
+
+}  // namespace jaxct::cpu

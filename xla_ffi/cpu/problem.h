@@ -1,0 +1,89 @@
+#pragma once
+// One item of a call, unpacked: the prepared views and where its data lie.
+#include <cstddef>
+#include <cstdlib>
+#include <cstring>
+
+#include "core/view.h"
+#include "cpu/kernels.h"
+
+JAXCT_NAMESPACE_BEGIN
+namespace loops {
+
+using jaxct::cpu::Call;
+using jaxct::cpu::Executor;
+using jaxct::cpu::Item;
+using jaxct::cpu::Status;
+
+// Zeroed memory for the length of a call; null when there is none. malloc and not std::vector: standard templates
+// instantiated here could be merged with a baseline copy by the linker.
+template <typename T>
+class Scratch {
+ public:
+  explicit Scratch(int64_t count)
+      : data_(static_cast<T*>(std::calloc(static_cast<size_t>(count > 0 ? count : 1), sizeof(T)))) {}
+  ~Scratch() { std::free(data_); }
+  Scratch(const Scratch&) = delete;
+  Scratch& operator=(const Scratch&) = delete;
+
+  explicit operator bool() const { return data_ != nullptr; }
+  T* get() const { return data_; }
+
+ private:
+  T* data_;
+};
+
+template <typename Body>
+void parallel_for(const Executor& executor, int64_t tasks, Body body) {
+  executor.run(executor.pool, tasks, [](void* data, int64_t task) { (*static_cast<Body*>(data))(task); }, &body);
+}
+
+template <typename T>
+struct Problem {
+  Scan scan;
+  const View<T>* views;
+  const T* in;
+  T* out;
+};
+
+template <typename T>
+Scan scan_of(const Call<T>& call) {
+  return {call.views,
+          call.rows,
+          call.cols,
+          call.nz,
+          call.ny,
+          call.nx,
+          static_cast<Beam>(call.beam),
+          call.planar,
+          call.magnification_power};
+}
+
+template <typename T>
+Vec3<double> load(const T* p) {
+  return {{static_cast<double>(p[0]), static_cast<double>(p[1]), static_cast<double>(p[2])}};
+}
+
+template <typename T>
+ViewVectors view_vectors(const Call<T>& call, const Item& item, int64_t view) {
+  const T* v = call.vectors + (item.vectors * call.views + view) * 12;
+  return {load(v), load(v + 3), load(v + 6), load(v + 9)};
+}
+
+template <typename T>
+GridVectors grid_vectors(const Call<T>& call, const Item& item) {
+  const T* g = call.grid + item.grid * 6;
+  return {load(g), load(g + 3)};
+}
+
+template <typename T>
+void prepare_views(const Call<T>& call, const Item& item, View<T>* views) {
+  const Scan scan = scan_of(call);
+  const GridVectors grid = grid_vectors(call, item);
+  for (int64_t v = 0; v < call.views; ++v) views[v] = make_view<T>(scan, view_vectors(call, item, v), grid);
+}
+
+inline int64_t tiles(int64_t n, int64_t size) { return (n + size - 1) / size; }
+
+}  // namespace loops
+JAXCT_NAMESPACE_END
