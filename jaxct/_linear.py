@@ -1,0 +1,131 @@
+"""The projection primitives: the only file that touches ``jax.interpreters``.
+
+``forward`` (A) and ``back`` (A transposed) are linear in their first operand and each other's transpose. Both read
+
+* data: ``(*batch, *data_shape)``, the volume or the projections,
+* vectors: ``(*batch, views, 4, 3)``, source or ray direction, detector centre, row axis, column axis, in (z, y, x),
+* grid: ``(*batch, 2, 3)``, voxel size and centre.
+
+Each operand's batch axes have size 1 (shared) or N (mapped): what ``vmap`` adds is never copied, and the native loops
+broadcast. The derivatives with respect to vectors and grid will be two primitives of the same kind, which complete the
+family under differentiation; ``_linear_jvp`` is their place.
+"""
+
+import dataclasses
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.extend.core import Primitive
+from jax.interpreters import ad, batching, mlir
+
+from jaxct import _native
+from jaxct._sharding import abstract_like, result_like, vary_together
+
+BEAMS = {"parallel": 0, "cone": 1, "curved": 2}
+
+
+@dataclasses.dataclass(frozen=True)
+class Scan:
+    """What is static in an operator."""
+
+    model: str
+    beam: str
+    detector_shape: tuple[int, ...]
+    volume_shape: tuple[int, ...]
+    magnification_power: int = 0  # of the voxel-driven model
+
+    def attributes(self, batch_axes: int) -> dict[str, np.int64]:
+        """The FFI attribute; a 2-D scan is a planar one with a single row and slice."""
+        planar = len(self.volume_shape) == 2
+        rows, cols = (1, *self.detector_shape)[-2:]
+        nz, ny, nx = (1, *self.volume_shape)[-3:]
+        values = {
+            "rows": rows,
+            "cols": cols,
+            "nz": nz,
+            "ny": ny,
+            "nx": nx,
+            "beam": BEAMS[self.beam],
+            "planar": planar,
+            "magnification_power": self.magnification_power,
+            "batch_axes": batch_axes,
+        }
+        return {name: np.int64(value) for name, value in values.items()}
+
+
+def apply(direction: str, data: jax.Array, vectors: jax.Array, grid: jax.Array, scan: Scan) -> jax.Array:
+    """Run ``forward`` or ``back``; all operands in the dtype of ``data``."""
+    _native.require()
+    operands = vary_together(data, vectors.astype(data.dtype), grid.astype(data.dtype))
+    return _PRIMITIVES[direction].bind(*operands, scan=scan, batch_axes=0)
+
+
+def _result_shape(direction: str, data: Any, vectors: Any, grid: Any, scan: Scan, batch_axes: int) -> tuple[int, ...]:
+    batch = np.broadcast_shapes(*(a.shape[:batch_axes] for a in (data, vectors, grid)))
+    if direction == "forward":
+        return (*batch, vectors.shape[batch_axes], *scan.detector_shape)
+    return (*batch, *scan.volume_shape)
+
+
+def _call(direction, data, vectors, grid, *, scan, batch_axes):
+    shape = _result_shape(direction, data, vectors, grid, scan, batch_axes)
+    call = jax.ffi.ffi_call(f"jaxct_{scan.model}_{direction}", result_like(data, shape))
+    return call(data, vectors, grid, scan=scan.attributes(batch_axes))
+
+
+def _batch(primitive, operands, axes, *, scan, batch_axes):
+    """Mapped operands carry their axis in front, shared ones an axis of size 1."""
+    operands = [
+        jnp.expand_dims(a, 0) if axis is batching.not_mapped else jnp.moveaxis(a, axis, 0)
+        for a, axis in zip(operands, axes, strict=True)
+    ]
+    return primitive.bind(*operands, scan=scan, batch_axes=batch_axes + 1), 0
+
+
+def _linear_jvp(primitive, primals, tangents, *, scan, batch_axes):
+    _, vectors, grid = primals
+    data_dot, *geometry_dot = tangents
+    if not all(isinstance(t, ad.Zero) for t in geometry_dot):
+        raise NotImplementedError("derivatives with respect to the geometry or the grid are not available yet")
+    out = primitive.bind(*primals, scan=scan, batch_axes=batch_axes)
+    if isinstance(data_dot, ad.Zero):
+        return out, ad.Zero.from_primal_value(out)
+    return out, primitive.bind(data_dot, vectors, grid, scan=scan, batch_axes=batch_axes)
+
+
+def _sum_shared(cotangent: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    """The transpose of reading a shared operand (batch axes of size 1) once per item."""
+    axes = tuple(i for i, (n, wanted) in enumerate(zip(cotangent.shape, shape, strict=True)) if n != wanted)
+    return jnp.sum(cotangent, axes, keepdims=True) if axes else cotangent
+
+
+def _transpose(adjoint, cotangent, data, vectors, grid, *, scan, batch_axes):
+    if not ad.is_undefined_primal(data) or ad.is_undefined_primal(vectors) or ad.is_undefined_primal(grid):
+        raise NotImplementedError("projections are linear in the data alone, not in the geometry")
+    if isinstance(cotangent, ad.Zero):
+        return ad.Zero(data.aval), None, None
+    out = adjoint.bind(cotangent, vectors, grid, scan=scan, batch_axes=batch_axes)
+    return _sum_shared(out, data.aval.shape), None, None
+
+
+def _define(direction: str) -> Primitive:
+    primitive = Primitive(f"jaxct_{direction}")
+    call = partial(_call, direction)
+    primitive.def_impl(jax.jit(call, static_argnames=("scan", "batch_axes")))
+    primitive.def_abstract_eval(
+        lambda data, vectors, grid, *, scan, batch_axes: abstract_like(
+            data, _result_shape(direction, data, vectors, grid, scan, batch_axes)
+        )
+    )
+    mlir.register_lowering(primitive, mlir.lower_fun(call, multiple_results=False))
+    batching.primitive_batchers[primitive] = partial(_batch, primitive)
+    ad.primitive_jvps[primitive] = partial(_linear_jvp, primitive)
+    return primitive
+
+
+_PRIMITIVES = {direction: _define(direction) for direction in ("forward", "back")}
+ad.primitive_transposes[_PRIMITIVES["forward"]] = partial(_transpose, _PRIMITIVES["back"])
+ad.primitive_transposes[_PRIMITIVES["back"]] = partial(_transpose, _PRIMITIVES["forward"])

@@ -1,0 +1,194 @@
+"""Forward and back projection, and the projector as an operator."""
+
+import dataclasses
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from jaxct import linear
+from jaxct._sharding import vary_trees
+from jaxct.geometry import VolumeGrid
+from jaxct.geometry._base import Geometry
+
+ADJOINTS = ("matched", "voxel_driven")
+
+
+def forward_project(
+    volume: ArrayLike,
+    geometry: Geometry,
+    grid: VolumeGrid,
+    *,
+    model: str = "separable_footprint",
+    adjoint: str = "matched",
+) -> jax.Array:
+    """Line integrals (value x mm) of a volume along every ray of a geometry, ``p = A x``.
+
+    Args:
+        volume: ``grid.shape``, float32 or float64; values per mm.
+        geometry: any geometry of :mod:`jaxct.geometry`.
+        grid: where the voxels lie.
+        model: the weights a_ij of A. "siddon": exact length of the ray in the voxel; "joseph": linear interpolation in
+            the planes across the ray's dominant axis; "distance_driven" and "separable_footprint": the voxel's shadow
+            averaged over the pixel, for detectors whose rows are stacked near z.
+        adjoint: "matched": the gradient is the exact transpose. "voxel_driven": the gradient is the voxel-driven back
+            projector, scaled like the transpose: faster and smoother, but no longer the derivative.
+
+    Returns:
+        ``geometry.projection_shape``, ``(views, rows, cols)`` or ``(views, cols)``, in the dtype of ``volume``.
+
+    Raises:
+        ValueError: shapes that do not fit, an unknown model, a source inside the volume, a detector that the model
+            cannot take.
+        TypeError: an argument of the wrong kind or dtype.
+
+    References:
+        Siddon, Med. Phys. 12 (1985); Joseph, IEEE TMI 1 (1982); De Man & Basu, PMB 49 (2004); Long, Fessler & Balter,
+        IEEE TMI 29 (2010).
+    """
+    linear.check_setup(geometry, grid, model, linear.PROJECTOR_MODELS)
+    if adjoint not in ADJOINTS:
+        raise ValueError(f"adjoint must be one of {', '.join(map(repr, ADJOINTS))}, got {adjoint!r}")
+    volume = linear.as_data("volume", volume, grid.shape, "grid.shape")
+    return _forward(*vary_trees(volume, geometry, grid), model, adjoint)
+
+
+def back_project(
+    projections: ArrayLike, geometry: Geometry, grid: VolumeGrid, *, model: str = "separable_footprint"
+) -> jax.Array:
+    """The exact transpose of :func:`forward_project`, ``x = A^T p``; or the voxel-driven back projector.
+
+    Args:
+        projections: ``geometry.projection_shape``, float32 or float64.
+        geometry: any geometry of :mod:`jaxct.geometry`.
+        grid: where the voxels lie.
+        model: a model of :func:`forward_project`, or "voxel_driven": the sum over views of M^2 times the projection,
+            linearly interpolated where the voxel's centre falls (zero off the detector), with M the voxel's
+            magnification: Feldkamp's weight. Scale factors are left to :func:`jaxct.reconstruct.fbp` and
+            :func:`jaxct.reconstruct.fdk`.
+
+    Returns:
+        ``grid.shape``, in the dtype of ``projections``.
+
+    Raises:
+        ValueError, TypeError: as :func:`forward_project`.
+    """
+    linear.check_setup(geometry, grid, model, linear.BACK_MODELS)
+    projections = linear.as_data(
+        "projections", projections, geometry.projection_shape, "geometry.projection_shape = (views, *detector_shape)"
+    )
+    return _back(*vary_trees(projections, geometry, grid), model)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(3, 4))
+def _forward(volume, geometry, grid, model, adjoint):
+    return linear.project("forward", volume, geometry, grid, model)
+
+
+def _forward_fwd(volume, geometry, grid, model, adjoint):
+    volume, geometry, grid = _unwrap(volume, geometry, grid)
+    return _forward(volume, geometry, grid, model, adjoint), (geometry, grid)
+
+
+def _forward_bwd(model, adjoint, residuals, cotangent):
+    geometry, grid = residuals
+    if adjoint == "matched":
+        return linear.project("back", cotangent, geometry, grid, model), None, None
+    power = geometry.ndim - 1
+    image = linear.project("back", cotangent, geometry, grid, "voxel_driven", magnification_power=power)
+    return _density(geometry, grid).astype(image.dtype) * image, None, None
+
+
+def _density(geometry: Geometry, grid: VolumeGrid) -> jax.Array:
+    """Voxel volume over pixel area (2-D: area over width): what turns interpolation into an approximate transpose."""
+    vectors = geometry.to_vectors()
+    col = vectors.col_axis[0]
+    pixel = jnp.linalg.norm(col if vectors.row_axis is None else jnp.cross(vectors.row_axis[0], col))
+    return jnp.prod(grid.voxel_size) / pixel
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(3,))
+def _back(projections, geometry, grid, model):
+    return linear.project("back", projections, geometry, grid, model)
+
+
+def _back_fwd(projections, geometry, grid, model):
+    projections, geometry, grid = _unwrap(projections, geometry, grid)
+    return _back(projections, geometry, grid, model), (geometry, grid)
+
+
+def _back_bwd(model, residuals, cotangent):
+    geometry, grid = residuals
+    return linear.project("forward", cotangent, geometry, grid, model), None, None
+
+
+def _unwrap(*trees: Any) -> tuple[Any, ...]:
+    """The values of arguments that ``symbolic_zeros`` marked as differentiated or not."""
+    data, *setup = trees
+    if any(leaf.perturbed for leaf in jax.tree.leaves(setup)):
+        raise NotImplementedError("derivatives with respect to the geometry or the grid are not available yet")
+    return jax.tree.map(lambda leaf: leaf.value, trees)
+
+
+_forward.defvjp(_forward_fwd, _forward_bwd, symbolic_zeros=True)
+_back.defvjp(_back_fwd, _back_bwd, symbolic_zeros=True)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, eq=False)
+class Projector:
+    """The system matrix A of a scan as a linear operator: ``A(volume)``, ``A.T(projections)``.
+
+    A true linear map to JAX (it is built on :mod:`jaxct.linear`): ``jax.linear_transpose``, ``jax.jvp`` and solvers take
+    it as it is.
+
+    Args:
+        geometry: any geometry of :mod:`jaxct.geometry`.
+        grid: where the voxels lie.
+        model: as in :func:`forward_project`.
+    """
+
+    geometry: Geometry
+    grid: VolumeGrid
+    model: str = dataclasses.field(default="separable_footprint", metadata={"static": True}, kw_only=True)
+
+    @property
+    def in_shape(self) -> tuple[int, ...]:
+        """Shape of a volume."""
+        return self.grid.shape
+
+    @property
+    def out_shape(self) -> tuple[int, ...]:
+        """Shape of the projections."""
+        return self.geometry.projection_shape
+
+    @property
+    def T(self) -> "TransposedProjector":  # noqa: N802
+        """The transpose."""
+        return TransposedProjector(self)
+
+    def __call__(self, volume: ArrayLike) -> jax.Array:
+        return linear.forward_project(volume, self.geometry, self.grid, model=self.model)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, eq=False)
+class TransposedProjector:
+    """The transpose of a :class:`Projector`; its ``T`` is the projector again."""
+
+    T: Projector
+
+    @property
+    def in_shape(self) -> tuple[int, ...]:
+        """Shape of the projections."""
+        return self.T.out_shape
+
+    @property
+    def out_shape(self) -> tuple[int, ...]:
+        """Shape of a volume."""
+        return self.T.in_shape
+
+    def __call__(self, projections: ArrayLike) -> jax.Array:
+        return linear.back_project(projections, self.T.geometry, self.T.grid, model=self.T.model)
