@@ -81,11 +81,11 @@ def _view_index(views: Any, num_views: int) -> slice | np.ndarray | jax.Array:
     index: Any = views if isinstance(views, jax.core.Tracer) else np.asarray(views)
     if index.dtype == bool and index.shape == (num_views,) and not isinstance(index, jax.core.Tracer):
         index = np.flatnonzero(index)
+    if index.shape == (0,):
+        raise IndexError(f"views selects nothing of {num_views} views")
     if not jnp.issubdtype(index.dtype, np.integer) or index.ndim > 1:
         raise TypeError(f"views must be a slice, integers or a concrete mask of {num_views} booleans, got {views!r}")
     index = index.reshape(-1)
-    if index.shape[0] == 0:
-        raise IndexError(f"views selects nothing of {num_views} views")
     if not isinstance(index, jax.core.Tracer) and not ((-num_views <= index) & (index < num_views)).all():
         raise IndexError(f"views must lie in [-{num_views}, {num_views}), got {views!r}")
     return index
