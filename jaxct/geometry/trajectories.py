@@ -4,6 +4,7 @@ Functions that need a scanner take the keyword arguments of :class:`ConeParamete
 :class:`~jaxct.geometry.ConeBeam`. All are plain JAX, so that distances, pitches and amplitudes can be differentiated.
 """
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Required, TypedDict, Unpack
 
@@ -179,10 +180,11 @@ def saddle(
         **scanner: see :class:`ConeParameters`. ``source_detector_distance`` is measured along the central ray.
     """
     angles = circle(num_views, start=start)
-    radius = _validate.scalar("source_origin_distance", scanner["source_origin_distance"], positive=True)
     height = _validate.scalar("amplitude", amplitude) * jnp.cos(2 * angles)
-    scanner["source_origin_distance"] = jnp.hypot(radius, height)
-    return _aimed_at_origin(ConeBeam(angles, **scanner), jnp.arctan2(height, radius))
+    level = ConeBeam(angles, **scanner)
+    radius = level.source_origin_distance
+    beam = dataclasses.replace(level, source_origin_distance=jnp.hypot(radius, height))
+    return _aimed_at_origin(beam, jnp.arctan2(height, radius))
 
 
 def sphere(
