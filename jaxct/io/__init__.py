@@ -1,0 +1,35 @@
+"""Scans and volumes on disk, and what measured data need before they can be reconstructed."""
+
+from jaxct.io.axis import axis_offset, find_axis_offset, with_axis_offset
+from jaxct.io.grid import suggest_grid
+from jaxct.io.layout import save_scan
+from jaxct.io.open import open_scan
+from jaxct.io.preprocess import (
+    LineIntegrals,
+    line_integrals,
+    negative_log,
+    normalize_background,
+    subtract_background,
+    transmission,
+)
+from jaxct.io.scan import Scan
+from jaxct.io.volume import Volume, load_volume, save_volume
+
+__all__ = [
+    "LineIntegrals",
+    "Scan",
+    "Volume",
+    "axis_offset",
+    "find_axis_offset",
+    "line_integrals",
+    "load_volume",
+    "negative_log",
+    "normalize_background",
+    "open_scan",
+    "save_scan",
+    "save_volume",
+    "subtract_background",
+    "suggest_grid",
+    "transmission",
+    "with_axis_offset",
+]

@@ -1,0 +1,283 @@
+"""Where the rotation axis falls on the detector, found from the projections themselves.
+
+The answer is an *axis offset* in pixels: the column part of a geometry's ``detector_offset`` divided by the pixel size.
+The axis's shadow lies on column ``(cols - 1)/2 - offset``. Two methods, chosen by what was measured:
+
+- *Opposite rays* (fan and cone beams, and parallel beams over a full turn): the ray at view angle a and fan angle g is
+  measured again, the other way, at view angle a + pi - 2 g and fan angle -g. The offset that makes the two agree best
+  is the answer. A cone beam obeys this in its mid-plane; short scans use the rays they did measure twice.
+- *Double wedge* (parallel beams over half a turn): the 2-D Fourier transform of a sinogram over a full turn vanishes
+  for angular frequencies above ``2 pi q R`` at radial frequency q for an object of radius R (Rattey and Lindgren 1981).
+  The second half turn is the first one mirrored about the axis, and only the right axis joins them without energy
+  outside the wedge, as in N. T. Vo et al., "Reliable method for calculating the center of rotation in parallel-beam
+  tomography", Optics Express 22 (2014) 19078. Here the energy is summed in closed form: it is a trigonometric
+  polynomial in the axis position, so that no sinogram is shifted or interpolated.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+
+from jaxct.geometry import ConeBeam, FanBeam, ParallelBeam
+from jaxct.geometry._fields import replace_leaves
+
+CircularBeam = ParallelBeam | FanBeam | ConeBeam
+Beam = TypeVar("Beam", ParallelBeam, FanBeam, ConeBeam)
+
+_MAX_ROWS = 16  # rows of a parallel scan that take part
+_FULL_TURN = 0.97 * 2 * np.pi
+_HALF_TURN = 0.97 * np.pi
+
+
+def find_axis_offset(projections: Any, geometry: CircularBeam, *, max_offset: float | None = None) -> float:
+    """The detector's column offset, in pixels, at which the projections agree with one another.
+
+    Args:
+        projections: line integrals ``(views, cols)`` or ``(views, rows, cols)``; only the rows needed are read, so that
+            a lazily read scan is not loaded whole.
+        geometry: :class:`ParallelBeam`, :class:`FanBeam` or :class:`ConeBeam`; its present column offset is ignored.
+        max_offset: largest offset looked for, in pixels; 0.4 of the detector's width if not given.
+
+    Returns:
+        The offset in pixels, to a few hundredths on clean data. :func:`with_axis_offset` puts it into a geometry.
+
+    Raises:
+        TypeError: for a geometry without a circular orbit.
+        ValueError: where the projections do not fit the geometry, or too few rays were measured twice to tell.
+    """
+    if not isinstance(geometry, CircularBeam):
+        raise TypeError(
+            f"geometry: expected ParallelBeam, FanBeam or ConeBeam to find an axis, got {type(geometry).__name__}"
+        )
+    if tuple(projections.shape) != geometry.projection_shape:
+        raise ValueError(f"projections: expected shape {geometry.projection_shape}, got {tuple(projections.shape)}")
+    cols = geometry.detector_shape[-1]
+    limit = 0.4 * cols if max_offset is None else float(max_offset)
+    if not 0 < limit < cols / 2:
+        raise ValueError(f"max_offset: expected more than 0 and less than half of {cols} columns, got {max_offset}")
+    sinograms = _sinograms(projections, geometry)
+    angles = np.asarray(geometry.angles, np.float64)
+    if isinstance(geometry, ParallelBeam) and _arc(angles) < _FULL_TURN:
+        return _double_wedge(sinograms, angles, limit)
+    return _opposite_rays(sinograms, angles, _fan(geometry), limit)
+
+
+def axis_offset(geometry: CircularBeam) -> Array:
+    """The column offset of a circular geometry in pixels, (); (views,) where it varies."""
+    return geometry.detector_offset[..., -1] / geometry.pixel_size[-1]
+
+
+def with_axis_offset(geometry: Beam, offset: ArrayLike) -> Beam:
+    """The same geometry with its column offset set to ``offset`` pixels; differentiable with respect to it."""
+    across = jnp.asarray(offset) * geometry.pixel_size[-1]
+    moved = jnp.asarray(geometry.detector_offset).at[..., -1].set(across)
+    return replace_leaves(geometry, lambda leaf, _: moved if leaf is geometry.detector_offset else leaf)
+
+
+def _arc(angles: np.ndarray) -> float:
+    """The angle swept, one step included: N views over a full turn without the last give 2 pi."""
+    span = angles.max() - angles.min()
+    return span * len(angles) / max(len(angles) - 1, 1)
+
+
+def _fan(geometry: CircularBeam) -> "_Fan":
+    if isinstance(geometry, ParallelBeam):
+        return _Fan(flat=False, pitch=0.0)
+    distance = float(np.mean(np.asarray(geometry.source_detector_distance)))
+    return _Fan(flat=geometry.detector == "flat", pitch=float(geometry.pixel_size[-1]) / distance)
+
+
+def _sinograms(projections: Any, geometry: CircularBeam) -> Array:
+    """The rows that obey 2-D relations, (rows, views, cols): a cone's mid-plane, or rows all over a parallel scan."""
+    if geometry.ndim == 2:
+        return jnp.asarray(np.asarray(projections)[None], jnp.float32)
+    if isinstance(geometry, ConeBeam):
+        return jnp.asarray(_mid_plane(projections, geometry)[None], jnp.float32)
+    rows = np.unique(np.linspace(0, geometry.detector_shape[0] - 1, _MAX_ROWS).round().astype(int))
+    return jnp.asarray(np.stack([np.asarray(projections[:, int(row)]) for row in rows]), jnp.float32)
+
+
+def _mid_plane(projections: Any, geometry: ConeBeam) -> np.ndarray:
+    """The detector line in the plane of the source's circle, between its two nearest rows."""
+    height = np.unique(np.asarray(geometry.source_z))
+    offset = np.unique(np.asarray(geometry.detector_offset)[..., 0])
+    if np.ptp(height) > 0 or len(offset) > 1:
+        raise ValueError("geometry: the axis of a scan whose source_z or row offset varies cannot be found")
+    rows = geometry.detector_shape[0]
+    middle = (rows - 1) / 2 - float(offset[0]) / float(geometry.pixel_size[0])
+    if not -0.5 <= middle <= rows - 0.5:
+        raise ValueError(f"geometry: the mid-plane (row {middle:.1f}) lies outside the detector's {rows} rows")
+    low = int(np.clip(np.floor(middle), 0, rows - 1))
+    high = min(low + 1, rows - 1)
+    share = float(np.clip(middle - low, 0, 1))
+    pair = [np.asarray(projections[:, row], np.float32) for row in (low, high)]
+    return (1 - share) * pair[0] + share * pair[1]
+
+
+# ---- double wedge
+
+
+def _double_wedge(sinograms: Array, angles: np.ndarray, limit: float) -> float:
+    if _arc(angles) < _HALF_TURN:
+        raise ValueError(
+            f"geometry: half a turn is needed to find the axis, got {np.degrees(_arc(angles)):.1f} degrees"
+        )
+    half = _resample_half_turn(sinograms, angles)
+    offsets = np.arange(-limit, limit, 0.05)
+    return _best(offsets, np.asarray(_wedge_energy(half, jnp.asarray(offsets, jnp.float32))))
+
+
+def _resample_half_turn(sinograms: Array, angles: np.ndarray) -> Array:
+    """Views at equal steps over exactly half a turn, linearly interpolated where they were not."""
+    order = np.argsort(angles)
+    steps = max(round(np.pi / (_arc(angles) / len(angles))), 2)
+    wanted = angles.min() + np.arange(steps) * np.pi / steps
+    position = np.interp(wanted, angles[order], np.arange(len(angles)))
+    low = np.minimum(position.astype(int), len(angles) - 2)
+    share = jnp.asarray(position - low, sinograms.dtype)[:, None]
+    ordered = sinograms[:, order]
+    return (1 - share) * ordered[:, low] + share * ordered[:, low + 1]
+
+
+@jax.jit
+def _wedge_energy(half_turn: Array, offsets: Array) -> Array:
+    """Energy outside the double wedge, less its constant part, for each axis offset; summed over rows.
+
+    With F(k, q) the transform of the half turn padded by zeros to a full one and B that of its mirror image about
+    column 0, mirroring about the axis multiplies B by (-1)^k exp(-4 pi i q axis). So the energy |A + B|^2 outside the
+    wedge varies with the axis by 2 Re sum_q G(q) exp(4 pi i q axis), where G = sum_k (-1)^k A conj(B).
+    """
+    _, views, cols = half_turn.shape
+    size = 2 * 2 ** int(np.ceil(np.log2(cols)))
+    column_spectrum = jnp.fft.rfft(half_turn, size, axis=2)
+    forward = jnp.fft.fft(column_spectrum, 2 * views, axis=1)
+    mirrored = jnp.fft.fft(column_spectrum.conj(), 2 * views, axis=1)
+    k = np.fft.fftfreq(2 * views, 1 / (2 * views))[:, None]
+    q = np.arange(size // 2 + 1) / size
+    # The wedge of an object as wide as the detector, and three harmonics for what its edges spill.
+    outside = (np.abs(k) > np.pi * cols * q + 3) * np.where(k % 2, -1.0, 1.0)
+    cross = jnp.sum(outside * forward * mirrored.conj(), axis=(0, 1))
+    axis = (cols - 1) / 2 - offsets
+    phase = 4 * jnp.pi * axis[:, None] * q.astype(np.float32)
+    return 2 * (jnp.cos(phase) @ cross.real - jnp.sin(phase) @ cross.imag)
+
+
+# ---- opposite rays
+
+
+class _Turn(NamedTuple):
+    """Measured angles in increasing order with the turn closed; ``usable`` where the gap to the next was sampled."""
+
+    knots: Array
+    views: Array
+    usable: Array
+
+
+class _Fan(NamedTuple):
+    """How a column, counted in pixels from the axis, becomes a fan angle: its tangent or the angle itself, a pixel."""
+
+    flat: bool
+    pitch: float
+
+
+def _opposite_rays(sinograms: Array, angles: np.ndarray, fan: _Fan, limit: float) -> float:
+    order, turn = _close_turn(angles)
+    ordered = _smooth_columns(sinograms[:, order])
+    views, cols = ordered.shape[1:]
+
+    def mismatch(offsets: np.ndarray, max_views: int, max_cols: int) -> np.ndarray:
+        view = np.arange(0, views, max(views // max_views, 1))
+        col = np.arange(0, cols, max(cols // max_cols, 1))
+        difference, energy = map(
+            np.asarray, _mismatches(ordered, turn, fan, jnp.asarray(offsets, jnp.float32), view, col)
+        )
+        # Where the two sides overlap in air alone they agree by saying nothing.
+        telling = energy > max(0.01 * energy.max(), 1e-12)
+        return np.where(telling, difference / np.where(telling, energy, 1), np.inf)
+
+    coarse = np.arange(-limit, limit + 0.5, 0.5 if cols < 256 else 1.0)
+    rough = mismatch(coarse, 90, 128)
+    if not np.isfinite(rough).any():
+        raise ValueError("projections: no ray was measured twice, so the axis cannot be found from this arc of views")
+    guess = coarse[np.argmin(rough)]
+    for radius, step in ((2.0, 0.5), (0.4, 0.1)):
+        fine = guess + np.arange(-radius, radius + step / 2, step)
+        guess = _best(fine, mismatch(fine, 180, cols))
+    return guess
+
+
+def _close_turn(angles: np.ndarray) -> tuple[np.ndarray, _Turn]:
+    """The order of increasing angle modulo a turn, and the ring of angles with one view repeated at either end."""
+    wrapped = np.mod(angles, 2 * np.pi)
+    order = np.argsort(wrapped, kind="stable")
+    ring = wrapped[order]
+    knots = np.concatenate([ring[-1:] - 2 * np.pi, ring, ring[:1] + 2 * np.pi])
+    gaps = np.diff(knots)
+    usable = gaps < 2.5 * np.median(gaps[gaps > 1e-6])
+    views = np.concatenate([[len(ring) - 1], np.arange(len(ring)), [0]])
+    return order, _Turn(jnp.asarray(knots, jnp.float32), jnp.asarray(views), jnp.asarray(usable))
+
+
+@jax.jit
+def _mismatches(
+    sinograms: Array, turn: _Turn, fan: _Fan, offsets: Array, view: Array, col: Array
+) -> tuple[Array, Array]:
+    """For each offset, the squared difference between the rays of some views and columns and their opposites, and the
+    energy (variance times number) of the two; their ratio is 1 - correlation.
+    """
+    return jax.lax.map(lambda offset: _mismatch(sinograms, turn, fan, offset, view, col), offsets)
+
+
+def _mismatch(sinograms: Array, turn: _Turn, fan: _Fan, offset: Array, view: Array, col: Array) -> tuple[Array, Array]:
+    cols = sinograms.shape[-1]
+    step = (col - (cols - 1) / 2 + offset) * fan.pitch
+    gamma = jnp.where(fan.flat, jnp.arctan(step), step)
+    below, above, share, sampled = _locate(turn, turn.knots[view + 1][:, None] + jnp.pi - 2 * gamma)
+    opposite = cols - 1 - col - 2 * offset
+    left = jnp.clip(jnp.floor(opposite).astype(int), 0, cols - 2)
+    t = opposite - left
+    inside = sampled & (opposite >= 0) & (opposite <= cols - 1)
+
+    def columns(at_view: Array) -> Array:
+        return (1 - t) * sinograms[:, at_view, left] + t * sinograms[:, at_view, left + 1]
+
+    there = (1 - share) * columns(below) + share * columns(above)
+    here = sinograms[:, view[:, None], col]
+    pairs = jnp.maximum(inside.sum() * len(sinograms), 1)
+    mean = jnp.sum(jnp.where(inside, here + there, 0)) / (2 * pairs)
+    difference = jnp.sum(jnp.where(inside, (here - there) ** 2, 0))
+    energy = jnp.sum(jnp.where(inside, (here - mean) ** 2 + (there - mean) ** 2, 0))
+    return difference, energy
+
+
+def _locate(turn: _Turn, angle: Array) -> tuple[Array, Array, Array, Array]:
+    """The views below and above an angle, the share of the latter, and whether the gap between them was sampled."""
+    angle = jnp.mod(angle, 2 * jnp.pi)
+    below = jnp.clip(jnp.searchsorted(turn.knots, angle, side="right") - 1, 0, len(turn.knots) - 2)
+    width = jnp.maximum(turn.knots[below + 1] - turn.knots[below], 1e-6)
+    share = jnp.clip((angle - turn.knots[below]) / width, 0, 1)
+    return turn.views[below], turn.views[below + 1], share, turn.usable[below]
+
+
+def _smooth_columns(sinograms: Array) -> Array:
+    """Binomial smoothing of about 1.2 pixels: without it, interpolation noise favours half-pixel positions."""
+    padded = jnp.pad(sinograms, ((0, 0), (0, 0), (3, 3)), mode="edge")
+    weights = jnp.array([1, 6, 15, 20, 15, 6, 1], sinograms.dtype) / 64
+    cols = sinograms.shape[-1]
+    return jnp.stack([padded[..., i : i + cols] for i in range(7)], -1) @ weights
+
+
+def _best(offsets: Sequence[float] | np.ndarray, values: np.ndarray) -> float:
+    """The minimum, refined by the parabola through its neighbours."""
+    i = int(np.argmin(values))
+    if not 0 < i < len(offsets) - 1 or not np.isfinite(values[i - 1 : i + 2]).all():
+        return float(offsets[i])
+    below, at, above = values[i - 1 : i + 2]
+    bend = below - 2 * at + above
+    shift = 0.5 * (below - above) / bend if bend > 0 else 0.0
+    return float(offsets[i] + shift * (offsets[i + 1] - offsets[i]))
