@@ -1,0 +1,222 @@
+"""The loop that iterative algorithms share: compiled steps, a history, a callback, a progress bar, a clean stop.
+
+An algorithm is a step ``step(state, operands) -> (state, record)``. ``record`` is a dict of scalars, one row of the
+history. What does not change (the operator, weights) goes into ``operands``, a pytree, so that large arrays are
+arguments of the compiled step and not constants in it.
+"""
+
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import ArrayLike
+
+State = TypeVar("State", bound=NamedTuple)
+Step = Callable[[State, Any], tuple[State, dict[str, Array]]]
+Callback = Callable[[int, Any, dict[str, float]], bool | None]
+
+
+class LinearOperator(Protocol):
+    """What an algorithm asks of an operator: ``A(x)``, ``A.T(y)`` and the shapes of x and y."""
+
+    @property
+    def in_shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def out_shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def T(self) -> Callable[[Any], Array]: ...  # noqa: N802
+
+    def __call__(self, x: Any, /) -> Array: ...
+
+
+class Result(NamedTuple):
+    """What an iterative algorithm returns.
+
+    Attributes:
+        volume: the last iterate.
+        history: one array per recorded quantity, an entry per iteration done; shorter than asked if stopped early.
+    """
+
+    volume: Array
+    history: dict[str, Array]
+
+
+def iterate(
+    step: Step,
+    state: State,
+    operands: Any = (),
+    *,
+    num_iters: int,
+    callback: Callback | None = None,
+    progress: bool = False,
+    label: str = "",
+) -> tuple[State, dict[str, Array]]:
+    """Run ``num_iters`` steps.
+
+    Without callback and progress this is one ``lax.scan``: it works under ``jit`` and ``vmap`` and is differentiable.
+    Otherwise each step is compiled once and called from Python; Ctrl-C then ends the loop after the step at hand, and
+    what is done so far is returned.
+
+    Args:
+        step: a function defined once (not a closure made per call), so that its compiled form is found again.
+        state: the first state, a pytree.
+        operands: what the step needs and does not change, a pytree. Leaves that are not arrays (an operator that is no
+            pytree) are allowed, at the price of compiling anew on every call.
+        num_iters: number of steps.
+        callback: called as ``callback(iteration, state, record)`` after each step, iterations counted from 1, record
+            holding floats; returning True stops.
+        progress: show a progress bar (with rich, else not at all).
+        label: what the bar is called.
+
+    Returns:
+        The last state, and the history as a dict of arrays with one entry per step.
+
+    Raises:
+        TypeError, ValueError: for a number of iterations that is no natural number.
+        ValueError: for a callback or progress under ``jit``, ``vmap`` or ``grad``.
+    """
+    check_num_iters(num_iters)
+    arrays, bind = _split(operands)
+    if callback is None and not progress:
+        return _scan(step, state, arrays, bind, num_iters)
+    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((state, arrays))):
+        raise ValueError("callback, progress: need concrete arrays; under jit, vmap or grad leave them out")
+    return _loop(step, state, arrays, bind, num_iters, callback, progress, label)
+
+
+def check_num_iters(num_iters: int) -> None:
+    if isinstance(num_iters, bool) or not isinstance(num_iters, int):
+        raise TypeError(f"num_iters: expected an int, got {num_iters!r}")
+    if num_iters < 0:
+        raise ValueError(f"num_iters: expected 0 or more, got {num_iters}")
+
+
+def check_data(operator: LinearOperator, data: ArrayLike, init: ArrayLike | None = None) -> tuple[Array, Array | None]:
+    """Data and initial volume as floating arrays of one dtype, checked against the operator's shapes.
+
+    Raises:
+        ValueError: where a shape does not fit.
+        TypeError: where values are not real.
+    """
+    data = jnp.asarray(data)
+    _check_array("data", data, operator.out_shape)
+    dtype = jnp.promote_types(data.dtype, jnp.float32)
+    if init is None:
+        return data.astype(dtype), None
+    init = jnp.asarray(init)
+    _check_array("init", init, operator.in_shape)
+    return data.astype(dtype), init.astype(dtype)
+
+
+def _check_array(name: str, array: Array, shape: tuple[int, ...]) -> None:
+    if array.shape != tuple(shape):
+        raise ValueError(f"{name}: expected the operator's shape {tuple(shape)}, got {array.shape}")
+    if jnp.issubdtype(array.dtype, jnp.complexfloating):
+        raise TypeError(f"{name}: expected real values, got {array.dtype}")
+
+
+class _Bind(NamedTuple):
+    """Puts arrays back where they were among operands; hashable where all leaves are arrays."""
+
+    structure: Any
+    fixed: tuple[Any, ...]
+
+    def __call__(self, arrays: tuple[Array, ...]) -> Any:
+        remaining = iter(arrays)
+        leaves = [next(remaining) if leaf is None else leaf for leaf in self.fixed]
+        return jax.tree.unflatten(self.structure, leaves)
+
+
+def _split(operands: Any) -> tuple[tuple[Array, ...], _Bind]:
+    leaves, structure = jax.tree.flatten(operands)
+    is_array = [hasattr(leaf, "shape") and hasattr(leaf, "dtype") for leaf in leaves]
+    fixed = tuple(None if array else leaf for leaf, array in zip(leaves, is_array, strict=True))
+    return tuple(leaf for leaf, array in zip(leaves, is_array, strict=True) if array), _Bind(structure, fixed)
+
+
+def _compiled(function: Callable, bind: _Bind, static: tuple[str, ...]) -> Callable:
+    """``function`` jitted. An operand that is no array must not outlive the call as a key of a global cache."""
+    if all(leaf is None for leaf in bind.fixed):
+        return _cached_jit(function, static)
+    return jax.jit(lambda *args, **kwargs: function(*args, **kwargs), static_argnames=static)
+
+
+@functools.cache
+def _cached_jit(function: Callable, static: tuple[str, ...]) -> Callable:
+    return jax.jit(function, static_argnames=static)
+
+
+def _scan(step: Step, state: State, arrays: tuple, bind: _Bind, num_iters: int) -> tuple[State, dict[str, Array]]:
+    run = _compiled(_scan_steps, bind, ("step", "bind", "num_iters"))
+    return run(state, arrays, step=step, bind=bind, num_iters=num_iters)
+
+
+def _scan_steps(state: State, arrays: tuple, *, step: Step, bind: _Bind, num_iters: int) -> tuple[State, dict]:
+    return jax.lax.scan(lambda carry, _: step(carry, bind(arrays)), state, length=num_iters)
+
+
+def _one_step(state: State, arrays: tuple, *, step: Step, bind: _Bind) -> tuple[State, dict]:
+    return step(state, bind(arrays))
+
+
+def _loop(
+    step: Step,
+    state: State,
+    arrays: tuple,
+    bind: _Bind,
+    num_iters: int,
+    callback: Callback | None,
+    progress: bool,
+    label: str,
+) -> tuple[State, dict[str, Array]]:
+    compiled = _compiled(_one_step, bind, ("step", "bind"))
+    records: list[dict[str, Array]] = []
+    with _progress_bar(num_iters, label, progress) as advance:
+        try:
+            for iteration in range(1, num_iters + 1):
+                # Assigned together, so that an interrupt leaves a whole state behind.
+                state, record = jax.block_until_ready(compiled(state, arrays, step=step, bind=bind))
+                records.append(record)
+                values = {name: float(value) for name, value in record.items()}
+                advance(values)
+                if callback is not None and callback(iteration, state, values):
+                    break
+        except KeyboardInterrupt:
+            pass
+    if records:
+        return state, jax.tree.map(lambda *rows: jnp.stack(rows), *records)
+    names = jax.eval_shape(lambda s, a: step(s, bind(a))[1], state, arrays)
+    return state, jax.tree.map(lambda row: jnp.zeros((0, *row.shape), row.dtype), names)
+
+
+@contextmanager
+def _progress_bar(total: int, label: str, shown: bool) -> Iterator[Callable[[dict[str, float]], None]]:
+    """A rich progress bar with what the last step recorded; nothing where rich is not installed."""
+    try:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    except ImportError:
+        shown = False
+    if not shown:
+        yield lambda record: None
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns) as bar:
+        task = bar.add_task(label, total=total, note="")
+
+        def advance(record: dict[str, float]) -> None:
+            note = "  ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in record.items())
+            bar.update(task, advance=1, note=note)
+
+        yield advance
