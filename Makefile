@@ -10,7 +10,9 @@ NATIVE_FILES := $(shell find xla_ffi tests/native -name '*.h' -o -name '*.cc' -o
 # address: also leaks. float-cast-overflow: an index made from NaN or from a number out of range.
 SANITIZERS := address,undefined,float-cast-overflow
 
-BUILD_REQUIREMENTS := import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"])
+# What a build without isolation needs in .venv, where the headers are those of the jax that runs.
+BUILD_REQUIREMENTS := import tomllib; p = tomllib.load(open("pyproject.toml", "rb")); \
+    print(*[r for r in p["build-system"]["requires"] if not r.startswith("jax")], *p["project"]["dependencies"])
 
 .PHONY: help demo test build lint format native-test asan pytest clean
 help:
@@ -66,7 +68,7 @@ $(PY):
 	echo "apt install python3-venv python3-dev). Name one with make PYTHON=/path/to/python." >&2; \
 	exit 1
 
-# What a build without isolation needs: then CMake keeps its cache and a second build compiles only what changed.
+# Builds are not isolated: CMake then keeps its cache, and a second build compiles only what changed.
 $(VENV)/.build-requirements: pyproject.toml | $(PY)
 	$(PY) -m pip install cmake ninja $$($(PY) -c '$(BUILD_REQUIREMENTS)')
 	@touch $@
