@@ -3,18 +3,22 @@
 import jax
 import jax.numpy as jnp
 
+from jaxct.geometry._base import Geometry
 from jaxct.geometry.vectors import ConeVectors
 
 
-def orbit_frame(angles: jax.Array, ndim: int) -> tuple[jax.Array, jax.Array | None, jax.Array]:
-    """Unit vectors (views, ndim) along the central ray, the rows (None in 2-D) and the columns.
+def orbit_frame(beam: Geometry) -> tuple[jax.Array, jax.Array | None, jax.Array]:
+    """Unit vectors (views, ndim) along the central ray, rows (None in 2-D) and columns of a beam that has ``angles``.
 
     At angle a, counter-clockwise seen from +z: ray (0, cos a, -sin a), row (1, 0, 0), column (0, sin a, cos a).
     """
+    angles: jax.Array = beam.angles  # type: ignore[attr-defined]
     if angles.ndim != 1:
         raise ValueError(f"angles must have shape (views,), got {angles.shape}; use a batched geometry inside vmap")
+    # In the widest of the beam's float types, so that all its vectors come out in one.
+    angles = angles.astype(jnp.result_type(*jax.tree.leaves(beam)))
     cos, sin = jnp.cos(angles), jnp.sin(angles)
-    if ndim == 2:
+    if beam.ndim == 2:
         return jnp.stack([cos, -sin], -1), None, jnp.stack([sin, cos], -1)
     zero, one = jnp.zeros_like(angles), jnp.ones_like(angles)
     ray, row, col = [zero, cos, -sin], [one, zero, zero], [zero, sin, cos]

@@ -22,7 +22,7 @@ def floats(name: str, value: ArrayLike | Sequence[Any], *, positive: bool = Fals
     with np.errstate(over="ignore"):
         rounded = np.asarray(array).astype(dtype)
     _check_values(name, rounded, positive)
-    return jnp.asarray(rounded)
+    return array if isinstance(array, jax.Array) and array.dtype == dtype else jnp.asarray(rounded)
 
 
 def per_axis(name: str, value: ArrayLike | Sequence[Any], axes: int, *, positive: bool = False) -> jax.Array:

@@ -75,7 +75,7 @@ class FanBeam(Geometry):
     def to_vectors(self) -> ConeVectors:
         """Per-view vectors with two components (y, x)."""
         return beam_vectors(
-            orbit_frame(self.angles, self.ndim),
+            orbit_frame(self),
             source_origin_distance=self.source_origin_distance,
             source_detector_distance=self.source_detector_distance,
             pixel_size=self.pixel_size,

@@ -54,7 +54,7 @@ class VolumeGrid:
 
     def bounds(self) -> tuple[jax.Array, jax.Array]:
         """The lower and upper corner of the box that the voxels fill, (ndim,) each, in mm."""
-        half = jnp.asarray(self.shape, self.voxel_size.dtype) * self.voxel_size / 2
+        half = (self._middle() + 0.5) * self.voxel_size
         return self.center - half, self.center + half
 
     def coordinates(self) -> tuple[jax.Array, ...]:
@@ -66,13 +66,14 @@ class VolumeGrid:
 
     def to_index(self, points: ArrayLike) -> jax.Array:
         """Index coordinates of world points (..., ndim): ``(x - center)/voxel_size + (shape - 1)/2``."""
-        middle = (jnp.asarray(self.shape, self.voxel_size.dtype) - 1) / 2
-        return (jnp.asarray(points) - self.center) / self.voxel_size + middle
+        return (jnp.asarray(points) - self.center) / self.voxel_size + self._middle()
 
     def to_world(self, indices: ArrayLike) -> jax.Array:
         """World points of index coordinates (..., ndim), the inverse of :meth:`to_index`."""
-        middle = (jnp.asarray(self.shape, self.voxel_size.dtype) - 1) / 2
-        return self.center + (jnp.asarray(indices) - middle) * self.voxel_size
+        return self.center + (jnp.asarray(indices) - self._middle()) * self.voxel_size
+
+    def _middle(self) -> jax.Array:
+        return jnp.asarray([(n - 1) / 2 for n in self.shape], self.voxel_size.dtype)
 
     def __repr__(self) -> str:
         return describe(self)

@@ -61,7 +61,7 @@ class ParallelBeam(Geometry):
 
     def to_vectors(self) -> ParallelVectors:
         """Per-view vectors, with the detector through the rotation axis (along the rays its place does not matter)."""
-        ray, row, col = orbit_frame(self.angles, self.ndim)
+        ray, row, col = orbit_frame(self)
         center = column(self.detector_offset[..., -1]) * col
         row_axis = None
         if row is not None:

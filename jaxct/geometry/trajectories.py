@@ -237,7 +237,7 @@ def _aimed_at_origin(beam: ConeBeam, elevation: jax.Array) -> ConeVectors:
 
     The azimuth fixes the columns' direction, so that nothing is singular at the poles.
     """
-    ray, row, col = orbit_frame(beam.angles, 3)
+    ray, row, col = orbit_frame(beam)
     assert row is not None  # three dimensions
     cos, sin = column(jnp.cos(elevation)), column(jnp.sin(elevation))
     return beam_vectors(

@@ -56,6 +56,7 @@ class ParallelVectors(Geometry):
         detector_shape = _validate.shape_tuple("detector_shape", detector_shape, (1, 2))
         direction = _first_vectors("direction", direction, len(detector_shape) + 1)
         center, row, col = _detector_vectors(detector_center, row_axis, col_axis, direction.shape)
+        direction, center, row, col = _one_dtype(direction, center, row, col)
         if _validate.concrete(direction, row, col):
             _check_detector("direction", direction, row, col)
         set_fields(
@@ -145,6 +146,7 @@ class ConeVectors(Geometry):
         detector_shape = _validate.shape_tuple("detector_shape", detector_shape, (1, 2))
         source = _first_vectors("source", source, len(detector_shape) + 1)
         center, row, col = _detector_vectors(detector_center, row_axis, col_axis, source.shape)
+        source, center, row, col = _one_dtype(source, center, row, col)
         if _validate.concrete(source, center, row, col):
             _check_detector("detector_center - source", center - source, row, col)
             if detector == "curved":
@@ -234,6 +236,15 @@ def _detector_vectors(
         None if row is None else _validate.vectors("row_axis", row, shape),
         _validate.vectors("col_axis", col, shape),
     )
+
+
+def _one_dtype(
+    first: jax.Array, center: jax.Array, row: jax.Array | None, col: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array | None, jax.Array]:
+    """The same vectors in the widest of their float types."""
+    dtype = jnp.result_type(first, center, col, col if row is None else row)
+    row = None if row is None else row.astype(dtype)
+    return first.astype(dtype), center.astype(dtype), row, col.astype(dtype)
 
 
 def _check_detector(name: str, ray: jax.Array, row: jax.Array | None, col: jax.Array) -> None:
