@@ -12,8 +12,8 @@ using namespace jaxct;
 
 template <typename Model, typename T>
 __host__ __device__ T line_integral_of_ones(const Scan& scan, const View<T>& view, int64_t row, int64_t col) {
-  const VoxelBox grid = {
-      {0, 0, 0}, {static_cast<int32_t>(scan.nz), static_cast<int32_t>(scan.ny), static_cast<int32_t>(scan.nx)}};
+  const VoxelBox grid = {{0, 0, 0},
+                         {static_cast<int32_t>(scan.nz), static_cast<int32_t>(scan.ny), static_cast<int32_t>(scan.nx)}};
   const RayWalk<T> walk = make_walk(scan, view, make_ray(view, row, col));
   T sum = T(0);
   walk_slabs<Model>(walk, slabs_in(walk, grid), [&](int32_t, int32_t, int32_t, const Stencil<T>& stencil) {
