@@ -12,10 +12,12 @@ from jaxct.io.preprocess import (
     subtract_background,
     transmission,
 )
+from jaxct.io.samples import WALNUT
 from jaxct.io.scan import Scan
 from jaxct.io.volume import Volume, load_volume, save_volume
 
 __all__ = [
+    "WALNUT",
     "LineIntegrals",
     "Scan",
     "Volume",

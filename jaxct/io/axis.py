@@ -14,27 +14,25 @@ The axis's shadow lies on column ``(cols - 1)/2 - offset``. Two methods, chosen 
   polynomial in the axis position, so that no sinogram is shifted or interpolated.
 """
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeVar
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from jaxct.geometry import ConeBeam, FanBeam, ParallelBeam
+from jaxct.geometry import ConeBeam, FanBeam, Geometry, ParallelBeam
 from jaxct.geometry._fields import replace_leaves
 
 CircularBeam = ParallelBeam | FanBeam | ConeBeam
-Beam = TypeVar("Beam", ParallelBeam, FanBeam, ConeBeam)
+Beam = TypeVar("Beam", bound=Geometry)
 
 _MAX_ROWS = 16  # rows of a parallel scan that take part
 _FULL_TURN = 0.97 * 2 * np.pi
 _HALF_TURN = 0.97 * np.pi
 
 
-def find_axis_offset(projections: Any, geometry: CircularBeam, *, max_offset: float | None = None) -> float:
+def find_axis_offset(projections: Any, geometry: Geometry, *, max_offset: float | None = None) -> float:
     """The detector's column offset, in pixels, at which the projections agree with one another.
 
     Args:
@@ -50,10 +48,7 @@ def find_axis_offset(projections: Any, geometry: CircularBeam, *, max_offset: fl
         TypeError: for a geometry without a circular orbit.
         ValueError: where the projections do not fit the geometry, or too few rays were measured twice to tell.
     """
-    if not isinstance(geometry, CircularBeam):
-        raise TypeError(
-            f"geometry: expected ParallelBeam, FanBeam or ConeBeam to find an axis, got {type(geometry).__name__}"
-        )
+    geometry = _circular(geometry)
     if tuple(projections.shape) != geometry.projection_shape:
         raise ValueError(f"projections: expected shape {geometry.projection_shape}, got {tuple(projections.shape)}")
     cols = geometry.detector_shape[-1]
@@ -67,16 +62,26 @@ def find_axis_offset(projections: Any, geometry: CircularBeam, *, max_offset: fl
     return _opposite_rays(sinograms, angles, _fan(geometry), limit)
 
 
-def axis_offset(geometry: CircularBeam) -> Array:
+def axis_offset(geometry: Geometry) -> Array:
     """The column offset of a circular geometry in pixels, (); (views,) where it varies."""
-    return geometry.detector_offset[..., -1] / geometry.pixel_size[-1]
+    beam = _circular(geometry)
+    return beam.detector_offset[..., -1] / beam.pixel_size[-1]
 
 
 def with_axis_offset(geometry: Beam, offset: ArrayLike) -> Beam:
     """The same geometry with its column offset set to ``offset`` pixels; differentiable with respect to it."""
-    across = jnp.asarray(offset) * geometry.pixel_size[-1]
-    moved = jnp.asarray(geometry.detector_offset).at[..., -1].set(across)
-    return replace_leaves(geometry, lambda leaf, _: moved if leaf is geometry.detector_offset else leaf)
+    beam = _circular(geometry)
+    moved = beam.detector_offset.at[..., -1].set(jnp.asarray(offset) * beam.pixel_size[-1])
+    return replace_leaves(geometry, lambda leaf, _: moved if leaf is beam.detector_offset else leaf)
+
+
+def _circular(geometry: Geometry) -> CircularBeam:
+    if not isinstance(geometry, CircularBeam):
+        raise TypeError(
+            "geometry: expected a ParallelBeam, FanBeam or ConeBeam, whose detector can be moved along its columns, "
+            f"got {type(geometry).__name__}"
+        )
+    return geometry
 
 
 def _arc(angles: np.ndarray) -> float:
@@ -92,14 +97,14 @@ def _fan(geometry: CircularBeam) -> "_Fan":
     return _Fan(flat=geometry.detector == "flat", pitch=float(geometry.pixel_size[-1]) / distance)
 
 
-def _sinograms(projections: Any, geometry: CircularBeam) -> Array:
+def _sinograms(projections: Any, geometry: CircularBeam) -> np.ndarray:
     """The rows that obey 2-D relations, (rows, views, cols): a cone's mid-plane, or rows all over a parallel scan."""
     if geometry.ndim == 2:
-        return jnp.asarray(np.asarray(projections)[None], jnp.float32)
+        return np.asarray(projections, np.float32)[None]
     if isinstance(geometry, ConeBeam):
-        return jnp.asarray(_mid_plane(projections, geometry)[None], jnp.float32)
+        return _mid_plane(projections, geometry)[None]
     rows = np.unique(np.linspace(0, geometry.detector_shape[0] - 1, _MAX_ROWS).round().astype(int))
-    return jnp.asarray(np.stack([np.asarray(projections[:, int(row)]) for row in rows]), jnp.float32)
+    return np.stack([np.asarray(projections[:, int(row)], np.float32) for row in rows])
 
 
 def _mid_plane(projections: Any, geometry: ConeBeam) -> np.ndarray:
@@ -122,60 +127,55 @@ def _mid_plane(projections: Any, geometry: ConeBeam) -> np.ndarray:
 # ---- double wedge
 
 
-def _double_wedge(sinograms: Array, angles: np.ndarray, limit: float) -> float:
+def _double_wedge(sinograms: np.ndarray, angles: np.ndarray, limit: float) -> float:
     if _arc(angles) < _HALF_TURN:
         raise ValueError(
             f"geometry: half a turn is needed to find the axis, got {np.degrees(_arc(angles)):.1f} degrees"
         )
-    half = _resample_half_turn(sinograms, angles)
-    offsets = np.arange(-limit, limit, 0.05)
-    return _best(offsets, np.asarray(_wedge_energy(half, jnp.asarray(offsets, jnp.float32))))
+    frequency, cross = _cross_spectrum(_resample_half_turn(sinograms, angles))
+    axis = (sinograms.shape[-1] - 1) / 2
+
+    def energy(offsets: np.ndarray) -> np.ndarray:
+        return (np.exp(4j * np.pi * np.outer(axis - offsets, frequency)) @ cross).real
+
+    coarse = np.arange(-limit, limit, 0.25)
+    guess = coarse[np.argmin(energy(coarse))]
+    fine = guess + np.arange(-0.3, 0.31, 0.02)
+    return _best(fine, energy(fine))
 
 
-def _resample_half_turn(sinograms: Array, angles: np.ndarray) -> Array:
+def _resample_half_turn(sinograms: np.ndarray, angles: np.ndarray) -> np.ndarray:
     """Views at equal steps over exactly half a turn, linearly interpolated where they were not."""
     order = np.argsort(angles)
     steps = max(round(np.pi / (_arc(angles) / len(angles))), 2)
     wanted = angles.min() + np.arange(steps) * np.pi / steps
     position = np.interp(wanted, angles[order], np.arange(len(angles)))
     low = np.minimum(position.astype(int), len(angles) - 2)
-    share = jnp.asarray(position - low, sinograms.dtype)[:, None]
-    ordered = sinograms[:, order]
-    return (1 - share) * ordered[:, low] + share * ordered[:, low + 1]
+    share = (position - low)[:, None]
+    return (1 - share) * sinograms[:, order[low]] + share * sinograms[:, order[low + 1]]
 
 
-@jax.jit
-def _wedge_energy(half_turn: Array, offsets: Array) -> Array:
-    """Energy outside the double wedge, less its constant part, for each axis offset; summed over rows.
+def _cross_spectrum(half_turn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Radial frequencies q, and G(q) such that ``2 Re sum_q G(q) exp(4 pi i q axis)`` is how the energy outside the
+    double wedge, summed over rows, varies with the column the axis falls on.
 
-    With F(k, q) the transform of the half turn padded by zeros to a full one and B that of its mirror image about
-    column 0, mirroring about the axis multiplies B by (-1)^k exp(-4 pi i q axis). So the energy |A + B|^2 outside the
-    wedge varies with the axis by 2 Re sum_q G(q) exp(4 pi i q axis), where G = sum_k (-1)^k A conj(B).
+    With A(k, q) the transform of the half turn padded by zeros to a full one and B that of its mirror image about
+    column 0, mirroring about the axis multiplies B by (-1)^k exp(-4 pi i q axis). So the energy |A + B|^2 varies by
+    the real part of G = sum_k (-1)^k A conj(B), k outside the wedge.
     """
     _, views, cols = half_turn.shape
     size = 2 * 2 ** int(np.ceil(np.log2(cols)))
-    column_spectrum = jnp.fft.rfft(half_turn, size, axis=2)
-    forward = jnp.fft.fft(column_spectrum, 2 * views, axis=1)
-    mirrored = jnp.fft.fft(column_spectrum.conj(), 2 * views, axis=1)
+    columns = np.fft.rfft(half_turn, size, axis=2)
+    forward = np.fft.fft(columns, 2 * views, axis=1)
+    mirrored = np.fft.fft(columns.conj(), 2 * views, axis=1)
     k = np.fft.fftfreq(2 * views, 1 / (2 * views))[:, None]
     q = np.arange(size // 2 + 1) / size
     # The wedge of an object as wide as the detector, and three harmonics for what its edges spill.
     outside = (np.abs(k) > np.pi * cols * q + 3) * np.where(k % 2, -1.0, 1.0)
-    cross = jnp.sum(outside * forward * mirrored.conj(), axis=(0, 1))
-    axis = (cols - 1) / 2 - offsets
-    phase = 4 * jnp.pi * axis[:, None] * q.astype(np.float32)
-    return 2 * (jnp.cos(phase) @ cross.real - jnp.sin(phase) @ cross.imag)
+    return q, np.sum(outside * forward * mirrored.conj(), axis=(0, 1))
 
 
 # ---- opposite rays
-
-
-class _Turn(NamedTuple):
-    """Measured angles in increasing order with the turn closed; ``usable`` where the gap to the next was sampled."""
-
-    knots: Array
-    views: Array
-    usable: Array
 
 
 class _Fan(NamedTuple):
@@ -184,24 +184,52 @@ class _Fan(NamedTuple):
     flat: bool
     pitch: float
 
+    def angle(self, step: np.ndarray) -> np.ndarray:
+        return np.arctan(step * self.pitch) if self.flat else step * self.pitch
 
-def _opposite_rays(sinograms: Array, angles: np.ndarray, fan: _Fan, limit: float) -> float:
-    order, turn = _close_turn(angles)
-    ordered = _smooth_columns(sinograms[:, order])
-    views, cols = ordered.shape[1:]
+
+class _Turn(NamedTuple):
+    """Views in order of increasing angle with the turn closed: one view more at either end.
+
+    ``gap_sampled[i]`` tells whether knot i + 1 follows knot i closely enough to interpolate between them.
+    """
+
+    knots: np.ndarray
+    views: np.ndarray
+    gap_sampled: np.ndarray
+
+    @classmethod
+    def close(cls, angles: np.ndarray) -> "_Turn":
+        wrapped = np.mod(angles, 2 * np.pi)
+        order = np.argsort(wrapped, kind="stable")
+        ring = wrapped[order]
+        knots = np.concatenate([ring[-1:] - 2 * np.pi, ring, ring[:1] + 2 * np.pi])
+        gaps = np.diff(knots)
+        gap_sampled = gaps < 2.5 * np.median(gaps[gaps > 1e-6])
+        return cls(knots, np.concatenate([order[-1:], order, order[:1]]), gap_sampled)
+
+    def locate(self, angles: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """The views below and above some angles, the share of the latter, and whether the gap was sampled."""
+        position = np.interp(np.mod(angles, 2 * np.pi), self.knots, np.arange(len(self.knots)))
+        below = np.minimum(position.astype(int), len(self.knots) - 2)
+        return self.views[below], self.views[below + 1], position - below, self.gap_sampled[below]
+
+
+def _opposite_rays(sinograms: np.ndarray, angles: np.ndarray, fan: _Fan, limit: float) -> float:
+    turn, smooth = _Turn.close(angles), _smooth_columns(sinograms)
+    _, views, cols = smooth.shape
 
     def mismatch(offsets: np.ndarray, max_views: int, max_cols: int) -> np.ndarray:
         view = np.arange(0, views, max(views // max_views, 1))
         col = np.arange(0, cols, max(cols // max_cols, 1))
-        difference, energy = map(
-            np.asarray, _mismatches(ordered, turn, fan, jnp.asarray(offsets, jnp.float32), view, col)
-        )
+        pairs = [_compare(smooth, angles, turn, fan, offset, view, col) for offset in offsets]
+        difference, energy = np.array(pairs).T
         # Where the two sides overlap in air alone they agree by saying nothing.
         telling = energy > max(0.01 * energy.max(), 1e-12)
         return np.where(telling, difference / np.where(telling, energy, 1), np.inf)
 
     coarse = np.arange(-limit, limit + 0.5, 0.5 if cols < 256 else 1.0)
-    rough = mismatch(coarse, 90, 128)
+    rough = mismatch(coarse, 60, 100)
     if not np.isfinite(rough).any():
         raise ValueError("projections: no ray was measured twice, so the axis cannot be found from this arc of views")
     guess = coarse[np.argmin(rough)]
@@ -211,68 +239,45 @@ def _opposite_rays(sinograms: Array, angles: np.ndarray, fan: _Fan, limit: float
     return guess
 
 
-def _close_turn(angles: np.ndarray) -> tuple[np.ndarray, _Turn]:
-    """The order of increasing angle modulo a turn, and the ring of angles with one view repeated at either end."""
-    wrapped = np.mod(angles, 2 * np.pi)
-    order = np.argsort(wrapped, kind="stable")
-    ring = wrapped[order]
-    knots = np.concatenate([ring[-1:] - 2 * np.pi, ring, ring[:1] + 2 * np.pi])
-    gaps = np.diff(knots)
-    usable = gaps < 2.5 * np.median(gaps[gaps > 1e-6])
-    views = np.concatenate([[len(ring) - 1], np.arange(len(ring)), [0]])
-    return order, _Turn(jnp.asarray(knots, jnp.float32), jnp.asarray(views), jnp.asarray(usable))
-
-
-@jax.jit
-def _mismatches(
-    sinograms: Array, turn: _Turn, fan: _Fan, offsets: Array, view: Array, col: Array
-) -> tuple[Array, Array]:
-    """For each offset, the squared difference between the rays of some views and columns and their opposites, and the
-    energy (variance times number) of the two; their ratio is 1 - correlation.
+def _compare(
+    sinograms: np.ndarray,
+    angles: np.ndarray,
+    turn: _Turn,
+    fan: _Fan,
+    offset: float,
+    view: np.ndarray,
+    col: np.ndarray,
+) -> tuple[float, float]:
+    """The squared difference between the rays of some views and columns and their opposites, and the energy (variance
+    times number) of the two; the ratio is 1 - correlation.
     """
-    return jax.lax.map(lambda offset: _mismatch(sinograms, turn, fan, offset, view, col), offsets)
-
-
-def _mismatch(sinograms: Array, turn: _Turn, fan: _Fan, offset: Array, view: Array, col: Array) -> tuple[Array, Array]:
     cols = sinograms.shape[-1]
-    step = (col - (cols - 1) / 2 + offset) * fan.pitch
-    gamma = jnp.where(fan.flat, jnp.arctan(step), step)
-    below, above, share, sampled = _locate(turn, turn.knots[view + 1][:, None] + jnp.pi - 2 * gamma)
     opposite = cols - 1 - col - 2 * offset
-    left = jnp.clip(jnp.floor(opposite).astype(int), 0, cols - 2)
+    col, opposite = col[(opposite >= 0) & (opposite <= cols - 1)], opposite[(opposite >= 0) & (opposite <= cols - 1)]
+    gamma = fan.angle(col - (cols - 1) / 2 + offset)
+    below, above, share, sampled = turn.locate(angles[view][:, None] + np.pi - 2 * gamma)
+    if not sampled.any():
+        return 0.0, 0.0
+    left = np.minimum(opposite.astype(int), cols - 2)
     t = opposite - left
-    inside = sampled & (opposite >= 0) & (opposite <= cols - 1)
 
-    def columns(at_view: Array) -> Array:
+    def columns(at_view: np.ndarray) -> np.ndarray:
         return (1 - t) * sinograms[:, at_view, left] + t * sinograms[:, at_view, left + 1]
 
-    there = (1 - share) * columns(below) + share * columns(above)
-    here = sinograms[:, view[:, None], col]
-    pairs = jnp.maximum(inside.sum() * len(sinograms), 1)
-    mean = jnp.sum(jnp.where(inside, here + there, 0)) / (2 * pairs)
-    difference = jnp.sum(jnp.where(inside, (here - there) ** 2, 0))
-    energy = jnp.sum(jnp.where(inside, (here - mean) ** 2 + (there - mean) ** 2, 0))
-    return difference, energy
+    there = ((1 - share) * columns(below) + share * columns(above))[:, sampled]
+    here = sinograms[:, view[:, None], col][:, sampled]
+    mean = (here.mean() + there.mean()) / 2
+    return float(np.sum((here - there) ** 2)), float(np.sum((here - mean) ** 2 + (there - mean) ** 2))
 
 
-def _locate(turn: _Turn, angle: Array) -> tuple[Array, Array, Array, Array]:
-    """The views below and above an angle, the share of the latter, and whether the gap between them was sampled."""
-    angle = jnp.mod(angle, 2 * jnp.pi)
-    below = jnp.clip(jnp.searchsorted(turn.knots, angle, side="right") - 1, 0, len(turn.knots) - 2)
-    width = jnp.maximum(turn.knots[below + 1] - turn.knots[below], 1e-6)
-    share = jnp.clip((angle - turn.knots[below]) / width, 0, 1)
-    return turn.views[below], turn.views[below + 1], share, turn.usable[below]
-
-
-def _smooth_columns(sinograms: Array) -> Array:
+def _smooth_columns(sinograms: np.ndarray) -> np.ndarray:
     """Binomial smoothing of about 1.2 pixels: without it, interpolation noise favours half-pixel positions."""
-    padded = jnp.pad(sinograms, ((0, 0), (0, 0), (3, 3)), mode="edge")
-    weights = jnp.array([1, 6, 15, 20, 15, 6, 1], sinograms.dtype) / 64
-    cols = sinograms.shape[-1]
-    return jnp.stack([padded[..., i : i + cols] for i in range(7)], -1) @ weights
+    padded = np.pad(sinograms, ((0, 0), (0, 0), (3, 3)), mode="edge")
+    weights = np.array([1, 6, 15, 20, 15, 6, 1], sinograms.dtype) / 64
+    return np.lib.stride_tricks.sliding_window_view(padded, 7, axis=-1) @ weights
 
 
-def _best(offsets: Sequence[float] | np.ndarray, values: np.ndarray) -> float:
+def _best(offsets: np.ndarray, values: np.ndarray) -> float:
     """The minimum, refined by the parabola through its neighbours."""
     i = int(np.argmin(values))
     if not 0 < i < len(offsets) - 1 or not np.isfinite(values[i - 1 : i + 2]).all():

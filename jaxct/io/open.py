@@ -41,6 +41,8 @@ def open_scan(path: str | os.PathLike, *, views: Any = None) -> Scan:
         return _read(path, views)
     except KeyError as error:
         raise ValueError(f"{path}: an entry of its format is missing: {error.args[0]}") from error
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read: {error}") from error
 
 
 def _read(path: Path, views: Any) -> Scan:

@@ -59,16 +59,19 @@ def transmission(counts: ArrayLike, flats: ArrayLike | None = None, darks: Array
         ValueError: where the frames do not fit the detector.
     """
     counts = as_float(counts)
-    frame_shape = counts.shape[1:]
     if counts.ndim not in (2, 3):
         raise ValueError(f"counts: expected (views, cols) or (views, rows, cols), got shape {counts.shape}")
-    dark = _mean_frame("darks", darks, frame_shape) if darks is not None else jnp.zeros(frame_shape, counts.dtype)
+    return _correct(counts, *(_frames(name, f, counts.shape[1:]) for name, f in (("flats", flats), ("darks", darks))))
+
+
+@jax.jit
+def _correct(counts: Array, flats: Array | None, darks: Array | None) -> Array:
+    dark = 0.0 if darks is None else darks.mean(axis=0)
     if flats is None:
         return counts - dark
-    beam = _mean_frame("flats", flats, frame_shape) - dark
+    beam = flats.mean(axis=0) - dark
     live = beam > 0
-    ratio = (counts - dark) / jnp.where(live, beam, 1.0)
-    return _fill_dead_columns(ratio, live)
+    return _fill_dead_columns((counts - dark) / jnp.where(live, beam, 1.0), live)
 
 
 def normalize_background(values: ArrayLike, region: tuple[slice, ...]) -> Array:
@@ -111,7 +114,11 @@ def negative_log(values: ArrayLike, *, floor: float = DEFAULT_FLOOR) -> LineInte
     """
     if not floor > 0:
         raise ValueError(f"floor: expected a positive transmission, got {floor}")
-    values = as_float(values)
+    return _guarded_log(as_float(values), floor)
+
+
+@jax.jit
+def _guarded_log(values: Array, floor: float) -> LineIntegrals:
     good = jnp.isfinite(values) & (values >= floor)
     return LineIntegrals(-jnp.log(jnp.where(good, values, floor)), jnp.sum(~good))
 
@@ -122,13 +129,16 @@ def as_float(x: ArrayLike) -> Array:
     return x if x.dtype in (jnp.float32, jnp.float64) else x.astype(jnp.float32)
 
 
-def _mean_frame(name: str, frames: ArrayLike, frame_shape: tuple[int, ...]) -> Array:
+def _frames(name: str, frames: ArrayLike | None, frame_shape: tuple[int, ...]) -> Array | None:
+    """A stack of at least one frame that fits the detector."""
+    if frames is None:
+        return None
     frames = as_float(frames)
     if frames.shape == frame_shape:
-        return frames
+        return frames[None]
     if frames.shape[1:] != frame_shape or frames.ndim == 0 or len(frames) == 0:
         raise ValueError(f"{name}: expected frames of shape {frame_shape}, got an array of shape {frames.shape}")
-    return frames.mean(axis=0)
+    return frames
 
 
 def _fill_dead_columns(values: Array, live: Array) -> Array:
