@@ -199,6 +199,7 @@ def _loop(
 def _progress_bar(total: int, label: str, shown: bool) -> Iterator[Callable[[dict[str, float]], None]]:
     """A rich progress bar with what the last step recorded; nothing where rich is not installed."""
     try:
+        from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
     except ImportError:
         shown = False
@@ -212,7 +213,7 @@ def _progress_bar(total: int, label: str, shown: bool) -> Iterator[Callable[[dic
         TimeElapsedColumn(),
         TextColumn("{task.fields[note]}"),
     )
-    with Progress(*columns) as bar:
+    with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task(label, total=total, note="")
 
         def advance(record: dict[str, float]) -> None:
