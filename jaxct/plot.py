@@ -1,7 +1,7 @@
 """Pictures of volumes: orthogonal slices in mm, several reconstructions side by side in one grey window."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -34,7 +34,7 @@ def plot_slices(
     title: str = "",
     caption: str = "",
 ) -> Any:
-    """Orthogonal slices through volumes on one grid, a row of pictures a volume.
+    """Orthogonal slices through volumes on one grid, a row of pictures for each.
 
     Axes are in mm with y and z upwards, all volumes share one grey window, and each row starts with a scale bar.
 
@@ -42,7 +42,7 @@ def plot_slices(
         volumes: one volume ``(z, y, x)`` or image ``(y, x)``, or several by name.
         grid: where their voxels lie.
         at: the world point (z, y, x) in mm that the slices pass through; the grid's middle if None.
-        window: attenuation drawn black and white, in 1/mm; :func:`grey_window` of the first volume if None.
+        window: attenuation drawn black and white, in 1/mm; if None, wide enough for the :func:`grey_window` of each.
         title: above the pictures.
         caption: below them, for the attribution.
 
@@ -55,9 +55,9 @@ def plot_slices(
     """
     figure_class = _matplotlib_figure()
     named = {name: _checked(name, v, grid) for name, v in _by_name(volumes).items()}
-    low, high = grey_window(next(iter(named.values()))) if window is None else window
+    low, high = _common_window(named.values()) if window is None else window
     index = _index(grid, at)
-    sections = _SECTIONS_3D if grid.ndim == 3 else _SECTIONS_2D
+    sections = _sections(grid)
     widths, heights = _panel_sizes(grid, sections)
     size = (sum(widths) + 2.8, len(named) * (max(heights) + 0.65) + 0.7)
     figure = figure_class(figsize=size, dpi=150, facecolor=_DARK, layout="constrained")
@@ -102,6 +102,11 @@ def grey_window(volume: ArrayLike) -> tuple[float, float]:
     return (0.0, high) if high > 0 else (float(values.min()), float(values.max()) + 1e-12)
 
 
+def _common_window(volumes: Iterable[np.ndarray]) -> tuple[float, float]:
+    lows, highs = zip(*map(grey_window, volumes), strict=True)
+    return min(lows), max(highs)
+
+
 def _matplotlib_figure() -> Any:
     try:
         from matplotlib.figure import Figure
@@ -133,6 +138,15 @@ def _index(grid: VolumeGrid, at: tuple[float, ...] | None) -> tuple[int, ...]:
     if len(index) != grid.ndim or not all(0 <= i < n for i, n in zip(index, grid.shape, strict=True)):
         raise ValueError(f"at: {at} lies outside the grid")
     return index
+
+
+def _sections(grid: VolumeGrid) -> tuple[_Section, ...]:
+    """The slices worth drawing: of a volume a few voxels thin, only the broad one."""
+    if grid.ndim == 2:
+        return _SECTIONS_2D
+    lengths = np.asarray(grid.shape) * np.asarray(grid.voxel_size)
+    broad = lengths > 0.02 * lengths.max()
+    return tuple(s for s in _SECTIONS_3D if broad[s.down] and broad[s.across]) or _SECTIONS_3D
 
 
 def _panel_sizes(grid: VolumeGrid, sections: tuple[_Section, ...]) -> tuple[list[float], list[float]]:

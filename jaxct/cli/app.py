@@ -1,0 +1,102 @@
+"""The commands and their options. What they do is imported when they run, so that ``--help`` stays quick."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    name="jaxct",
+    help="Tomographic reconstruction with JAX.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+_SCAN = typer.Argument(metavar="SCAN", help="A scan: jaxct's HDF5, APS Data Exchange HDF5, Helsinki .mat.")
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from jaxct import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def _common(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Tomographic reconstruction with JAX."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+@app.command()
+def demo(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")] = Path("demo"),
+    iters: Annotated[int, typer.Option(min=1, help="Iterations of CGLS.")] = 20,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+) -> None:
+    """Reconstruct the bundled measured walnut."""
+    from jaxct.cli.demo import run_demo
+
+    raise typer.Exit(run_demo(output, iters, quiet=quiet))
+
+
+@app.command()
+def info(scan: Annotated[Path, _SCAN]) -> None:
+    """Tell what is in a scan: geometry, numbers, licence."""
+    from jaxct.cli.info import describe
+
+    for line in describe(scan):
+        typer.echo(line)
+
+
+@app.command()
+def reconstruct(
+    scan: Annotated[Path, _SCAN],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Volume: .nii, .nii.gz, .tif, .h5 or .npy.")],
+    method: Annotated[str, typer.Option(help="fdk, fbp or cgls; by default fdk for cone beams, fbp for others.")] = "",
+    voxel_size: Annotated[float | None, typer.Option(help="Voxel size in mm.")] = None,
+    shape: Annotated[str, typer.Option(metavar="Z,Y,X", help="Voxels along each axis (2-D: Y,X).")] = "",
+    window: Annotated[str, typer.Option(help="ram-lak, shepp-logan, cosine, hamming or hann.")] = "",
+    cutoff: Annotated[float, typer.Option(help="Cut-off of the window, a fraction of Nyquist.")] = 1.0,
+    short_scan: Annotated[bool, typer.Option("--short-scan", help="Weights for less than a full turn.")] = False,
+    iters: Annotated[int, typer.Option(min=1, help="Iterations of iterative methods.")] = 20,
+    model: Annotated[str, typer.Option(help="Projector of iterative methods.")] = "separable_footprint",
+    axis_offset: Annotated[
+        str, typer.Option(metavar="auto|PX", help="Column offset of the detector in pixels; auto finds it.")
+    ] = "",
+    views: Annotated[str, typer.Option(metavar="A:B:STEP", help="Views to use, as a Python slice.")] = "",
+    background: Annotated[
+        str, typer.Option(metavar="ROWS,COLS", help="Detector region of air, as Python slices: 0:25,0:20.")
+    ] = "",
+    picture: Annotated[Path | None, typer.Option(help="Also draw orthogonal slices: .png, .pdf, .svg.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+) -> None:
+    """Reconstruct a scan into a volume."""
+    from jaxct.cli.reconstruct import Request, reconstruct_scan
+
+    request = Request(
+        scan=scan,
+        output=output,
+        method=method,
+        voxel_size=voxel_size,
+        shape=shape,
+        window=window,
+        cutoff=cutoff,
+        short_scan=short_scan,
+        iters=iters,
+        model=model,
+        axis_offset=axis_offset,
+        views=views,
+        background=background,
+        picture=picture,
+        quiet=quiet,
+    )
+    raise typer.Exit(reconstruct_scan(request))

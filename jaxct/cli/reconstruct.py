@@ -1,0 +1,144 @@
+"""``jaxct reconstruct``: a scan into a volume."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxct import io
+from jaxct.cli import INTERRUPTED
+from jaxct.cli.options import parse_axis_offset, parse_region, parse_shape, parse_slice
+from jaxct.cli.report import Report
+from jaxct.geometry import ConeBeam, FanBeam, Geometry, ParallelBeam, VolumeGrid
+from jaxct.io.volume import check_ending
+from jaxct.projection import Projector
+from jaxct.reconstruct import fbp, fdk
+from jaxct.reconstruct.cgls import cgls
+
+_FBP_BEAMS = (ParallelBeam, FanBeam)
+METHODS = ("fdk", "fbp", "cgls")
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """The options of the command, as typed."""
+
+    scan: Path
+    output: Path
+    method: str = ""
+    voxel_size: float | None = None
+    shape: str = ""
+    window: str = ""
+    cutoff: float = 1.0
+    short_scan: bool = False
+    iters: int = 20
+    model: str = "separable_footprint"
+    axis_offset: str = ""
+    views: str = ""
+    background: str = ""
+    picture: Path | None = None
+    quiet: bool = False
+
+
+def reconstruct_scan(request: Request) -> int:
+    """Read, prepare, reconstruct, write. Returns the exit code."""
+    report = Report(request.quiet)
+    _check_outputs(request)
+    scan = io.open_scan(request.scan, views=parse_slice("--views", request.views) if request.views else None)
+    method = _method(request, scan.geometry)
+    grid = _grid(request, scan)
+    with report.stage(f"read {request.scan.name}"):
+        region = parse_region(request.background, scan.geometry.ndim - 1)
+        integrals = scan.line_integrals(background=region)
+        projections = jax.block_until_ready(integrals.values)
+    if int(integrals.num_guarded):
+        share = 100 * int(integrals.num_guarded) / projections.size
+        report.line(f"{int(integrals.num_guarded)} samples ({share:.2g} %) without signal were set to the floor")
+    geometry = _geometry(request, scan, projections, report)
+    volume, done = _reconstruct(request, method, projections, geometry, grid, report)
+    with report.stage(f"write {request.output.name}"):
+        io.save_volume(request.output, volume, grid, description=f"{scan.title}; jaxct {method}".strip("; "))
+    if request.picture is not None:
+        from jaxct.plot import save_slices
+
+        with report.stage(f"draw {request.picture.name}"):
+            caption = "  ".join(filter(None, (scan.attribution, scan.licence)))
+            save_slices(request.picture, {method.upper(): volume}, grid, title=scan.title, caption=caption)
+    report.total()
+    return 0 if done else INTERRUPTED
+
+
+def _check_outputs(request: Request) -> None:
+    """Everything that would fail after the reconstruction, before it."""
+    check_ending(request.output)
+    if request.picture is not None and request.picture.suffix.lower() not in (".png", ".pdf", ".svg"):
+        raise ValueError(f"--picture: expected a name ending in .png, .pdf or .svg, got {request.picture.name!r}")
+    for option, path in (("--output", request.output), ("--picture", request.picture)):
+        if path is not None and not path.parent.is_dir():
+            raise ValueError(f"{option}: no such folder: {path.parent}")
+
+
+def _method(request: Request, geometry: Geometry) -> str:
+    name = request.method
+    if name and name not in METHODS:
+        raise ValueError(f"--method: expected one of {', '.join(METHODS)}, got {name!r}")
+    if name == "cgls" and (request.window or request.short_scan):
+        raise ValueError("--window, --short-scan: for fdk and fbp, not for cgls")
+    suited = "fdk" if isinstance(geometry, ConeBeam) else "fbp" if isinstance(geometry, _FBP_BEAMS) else "cgls"
+    if name not in ("", "cgls", suited):
+        raise ValueError(f"--method: {name} is not for a {type(geometry).__name__}; {suited} is")
+    return name or suited
+
+
+def _grid(request: Request, scan: io.Scan) -> VolumeGrid:
+    shape = parse_shape(request.shape, scan.geometry.ndim)
+    if request.voxel_size is not None and not request.voxel_size > 0:
+        raise ValueError(f"--voxel-size: expected a positive length in mm, got {request.voxel_size}")
+    if scan.grid is not None and shape is None and request.voxel_size is None:
+        return scan.grid
+    return io.suggest_grid(scan.geometry, voxel_size=request.voxel_size, shape=shape)
+
+
+def _geometry(request: Request, scan: io.Scan, projections: jax.Array, report: Report) -> Geometry:
+    if not request.axis_offset:
+        return scan.geometry
+    offset = parse_axis_offset(request.axis_offset)
+    if offset is None:
+        with report.stage("find the rotation axis"):
+            offset = io.find_axis_offset(projections, scan.geometry)
+        column = (scan.geometry.detector_shape[-1] - 1) / 2 - offset
+        report.line(f"rotation axis at column {column:.2f} (offset {offset:+.2f} pixels)")
+    return io.with_axis_offset(scan.geometry, offset)
+
+
+def _reconstruct(
+    request: Request, method: str, projections: jax.Array, geometry: Geometry, grid: VolumeGrid, report: Report
+) -> tuple[np.ndarray, bool]:
+    """The volume, and whether it is finished (Ctrl-C leaves what iterations there are)."""
+    if method == "cgls":
+        return _iterative(request, projections, geometry, grid, report)
+    options: dict[str, Any] = {"cutoff": request.cutoff}
+    if request.short_scan:
+        options["short_scan"] = True
+    if request.window:
+        options["window"] = request.window
+    analytic: Callable = fdk if method == "fdk" else fbp
+    with report.stage(method.upper()):
+        return np.asarray(analytic(projections, geometry, grid, **options)), True
+
+
+def _iterative(
+    request: Request, projections: jax.Array, geometry: Geometry, grid: VolumeGrid, report: Report
+) -> tuple[np.ndarray, bool]:
+    operator = Projector(geometry, grid, model=request.model)
+    with report.stage(f"CGLS, {request.iters} iterations", spinner=False):
+        result = cgls(operator, projections, num_iters=request.iters, progress=not request.quiet)
+    done = len(result.history["residual_norm"])
+    if done == 0:
+        raise KeyboardInterrupt
+    if done < request.iters:
+        report.line(f"interrupted after {done} iterations; the volume as it stands is kept")
+    return np.asarray(result.volume), done == request.iters
