@@ -9,10 +9,11 @@ with dV and dA the size of a voxel and of a pixel, M the magnification at the vo
 obliqueness of the pixel's ray. U is the trapezoid of Y. Long, J. A. Fessler, J. M. Balter, "3D forward and
 back-projection for X-ray CT using separable footprints", IEEE Trans. Med. Imaging 29 (2010), or the rectangle of
 B. De Man, S. Basu, "Distance-driven projection and backprojection in three dimensions", Phys. Med. Biol. 49 (2004).
-In 3-D both take the detector's rows to be stacked nearly along the z axis.
+In 3-D both take the detector's rows to be stacked nearly along the z axis. A voxel that is not wholly in front of the
+source casts no shadow.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +24,13 @@ from jaxct.reference.numerics import overlap, safe_divide
 from jaxct.reference.project import project, voxel_centers
 from jaxct.reference.rays import pixel_cosines
 
-Shape = Callable[[View, VolumeGrid], tuple[jax.Array, jax.Array]]
+Shape = Callable[[View, VolumeGrid], jax.Array]
+
+# Half-voxel steps from a voxel's centre along the last axes: to the corners of its cross-section, to the mid-points of
+# the cross-section's edges, and to its ends in z.
+_CORNERS = [(-1, -1), (-1, 1), (1, -1), (1, 1)]
+_MID_POINTS = [(-1, 0), (1, 0), (0, -1), (0, 1)]
+_ENDS = [(-1, 0, 0), (1, 0, 0)]
 
 
 def separable_footprint_view(volume: jax.Array, view: View, grid: VolumeGrid) -> jax.Array:
@@ -37,15 +44,21 @@ def distance_driven_view(volume: jax.Array, view: View, grid: VolumeGrid) -> jax
 
 
 def _forward_view(volume: jax.Array, view: View, grid: VolumeGrid, shape: Shape) -> jax.Array:
-    columns, visible = shape(view, grid)
+    columns = shape(view, grid)
     magnification = project(voxel_centers(grid), view).magnification
-    scale = jnp.prod(grid.voxel_size) / pixel_measure(view) * magnification ** (volume.ndim - 1)
-    if volume.ndim == 2:
-        mass = jnp.where(visible, scale, 0) * volume
-        return jnp.einsum("yx,yxc->c", mass, columns, precision="highest") / pixel_cosines(view)
-    rows, rows_visible = _row_fractions(view, grid)
-    mass = jnp.where(visible & rows_visible, scale, 0) * volume
-    return jnp.einsum("zyx,zyxr,zyxc->rc", mass, rows, columns, precision="highest") / pixel_cosines(view)
+    scale = jnp.prod(grid.voxel_size) / pixel_measure(view) * magnification ** (grid.ndim - 1)
+    mass = jnp.where(_wholly_in_front(view, grid), scale, 0) * volume
+    if grid.ndim == 2:
+        shadow = jnp.einsum("yx,yxc->c", mass, columns, precision="highest")
+    else:
+        shadow = jnp.einsum("zyx,zyxr,zyxc->rc", mass, _row_fractions(view, grid), columns, precision="highest")
+    return shadow / pixel_cosines(view)
+
+
+def _wholly_in_front(view: View, grid: VolumeGrid) -> jax.Array:
+    """Which voxels have their cross-section's corners and their ends ahead of the source; others are left out."""
+    steps = _CORNERS if grid.ndim == 2 else _CORNERS + _ENDS
+    return jnp.all(project(_displaced(grid, steps), view).in_front, axis=-1)
 
 
 def _pixel_edges(count: int) -> tuple[jax.Array, jax.Array]:
@@ -53,25 +66,25 @@ def _pixel_edges(count: int) -> tuple[jax.Array, jax.Array]:
     return lower, lower + 1
 
 
-def _displaced(grid: VolumeGrid, steps: list[tuple[int, ...]]) -> jax.Array:
+def _displaced(grid: VolumeGrid, steps: Sequence[tuple[int, ...]]) -> jax.Array:
     """Voxel centres displaced by half voxels along their last axes, shape ``(*grid.shape, len(steps), ndim)``."""
     signs = jnp.asarray([(0,) * (grid.ndim - len(step)) + step for step in steps], grid.voxel_size.dtype)
     return voxel_centers(grid)[..., None, :] + signs * grid.voxel_size / 2
 
 
-def _row_fractions(view: View, grid: VolumeGrid) -> tuple[jax.Array, jax.Array]:
+def _row_fractions(view: View, grid: VolumeGrid) -> jax.Array:
     """W, shape ``(z, y, x, rows)``: the share in each row of the shadow of the voxel's middle line along z."""
-    ends = project(_displaced(grid, [(-1, 0, 0), (1, 0, 0)]), view)
-    return _rectangle(ends.pixel[..., 0], view.detector_shape[0]), jnp.all(ends.in_front, axis=-1)
+    ends = project(_displaced(grid, _ENDS), view)
+    return _rectangle(ends.pixel[..., 0], view.detector_shape[0])
 
 
-def _rectangles(view: View, grid: VolumeGrid) -> tuple[jax.Array, jax.Array]:
+def _rectangles(view: View, grid: VolumeGrid) -> jax.Array:
     """U, shape ``(*grid.shape, cols)``, of the rectangle between the wider pair of opposite edges' mid-points."""
-    ends = project(_displaced(grid, [(-1, 0), (1, 0), (0, -1), (0, 1)]), view)
-    across_y, across_x = jnp.split(ends.pixel[..., -1], 2, axis=-1)
+    mid_points = project(_displaced(grid, _MID_POINTS), view)
+    across_y, across_x = jnp.split(mid_points.pixel[..., -1], 2, axis=-1)
     wider_y = jnp.abs(jnp.diff(across_y)) >= jnp.abs(jnp.diff(across_x))
     edges = jnp.where(wider_y, across_y, across_x)
-    return _rectangle(edges, view.detector_shape[-1]), jnp.all(ends.in_front, axis=-1)
+    return _rectangle(edges, view.detector_shape[-1])
 
 
 def _rectangle(edges: jax.Array, count: int) -> jax.Array:
@@ -80,11 +93,11 @@ def _rectangle(edges: jax.Array, count: int) -> jax.Array:
     return safe_divide(overlap(low, high, *_pixel_edges(count)), high - low)
 
 
-def _trapezoids(view: View, grid: VolumeGrid) -> tuple[jax.Array, jax.Array]:
+def _trapezoids(view: View, grid: VolumeGrid) -> jax.Array:
     """U, shape ``(*grid.shape, cols)``, of the trapezoid whose break points are the sorted corners' columns."""
-    corners = project(_displaced(grid, [(-1, -1), (-1, 1), (1, -1), (1, 1)]), view)
+    corners = project(_displaced(grid, _CORNERS), view)
     breaks = jnp.split(jnp.sort(corners.pixel[..., -1], axis=-1), 4, axis=-1)
-    return _trapezoid_integral(breaks, *_pixel_edges(view.detector_shape[-1])), jnp.all(corners.in_front, axis=-1)
+    return _trapezoid_integral(breaks, *_pixel_edges(view.detector_shape[-1]))
 
 
 def _trapezoid_integral(breaks: list[jax.Array], low: jax.Array, high: jax.Array) -> jax.Array:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxct.geometry import ConeBeam, FanBeam, ParallelBeam, ParallelVectors, VolumeGrid
+from jaxct.geometry import ConeBeam, ConeVectors, FanBeam, ParallelBeam, ParallelVectors, VolumeGrid
 from jaxct.reference import forward_project
 from jaxct.reference.project import project
 from jaxct.reference.rays import pixel_cosines
@@ -128,6 +128,16 @@ def test_a_footprint_holds_all_of_its_voxel(name, model):
     magnification = per_view(lambda view: project(grid.center, view).magnification, vectors)
     volume = float(np.prod(grid.voxel_size))
     np.testing.assert_allclose(sums, volume * magnification ** (vectors.ndim - 1), rtol=1e-12)
+
+
+@pytest.mark.parametrize("model", FOOTPRINT_MODELS)
+def test_a_voxel_beside_the_source_casts_no_shadow(model):
+    """The first source lies between the nearest and the farthest corner's depth, the second just before them all."""
+    source, center = [[-0.9, 1.5], [-1.1, 1.5]], [[10.0, 1.5]] * 2
+    geometry, grid = ConeVectors(source, center, None, [[0.0, 4.0]] * 2, (41,)), VolumeGrid((1, 1), voxel_size=2.0)
+    projections = forward_project(jnp.ones(grid.shape), geometry, grid, model=model)
+    assert not projections[0].any()
+    assert projections[1].any()
 
 
 def _aimed(ndim, detector, grid, pixel, split):
