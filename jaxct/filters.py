@@ -236,5 +236,6 @@ def map_views(function: Callable[..., jax.Array], views: jax.Array, *operands: j
 def _check_cutoff(cutoff: ArrayLike) -> None:
     if isinstance(cutoff, jax.core.Tracer):
         return
-    if not (np.ndim(cutoff) == 0 and 0.0 < cutoff <= 1.0):
+    value = np.asarray(cutoff)
+    if value.shape != () or not 0 < value <= 1:
         raise ValueError(f"cutoff must be a fraction of the Nyquist frequency in (0, 1], got {cutoff}")

@@ -1,0 +1,8 @@
+"""Reconstruction, analytic and iterative: one algorithm a file."""
+
+from jaxct.reconstruct.cgls import cgls
+from jaxct.reconstruct.fbp import fbp
+from jaxct.reconstruct.fdk import fdk
+from jaxct.reconstruct.run import Result
+
+__all__ = ["Result", "cgls", "fbp", "fdk"]
