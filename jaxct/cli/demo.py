@@ -30,7 +30,7 @@ def run_demo(folder: Path, iters: int, *, quiet: bool = False) -> int:
     grid = scan.grid or io.suggest_grid(scan.geometry)
     projections = scan.line_integrals().values
     with report.stage("FDK"):
-        analytic = np.asarray(fdk(projections, cast(ConeBeam, scan.geometry), grid, window="hann"))
+        analytic = np.asarray(fdk(projections, cast(ConeBeam, scan.geometry), grid, window="shepp-logan"))
     with report.stage(f"CGLS, {iters} iterations", spinner=False):
         operator = Projector(scan.geometry, grid)
         result = cgls(operator, projections, num_iters=iters, progress=not quiet)

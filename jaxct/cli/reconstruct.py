@@ -47,7 +47,7 @@ def reconstruct_scan(request: Request) -> int:
     """Read, prepare, reconstruct, write. Returns the exit code."""
     report = Report(request.quiet)
     _check_outputs(request)
-    scan = io.open_scan(request.scan, views=parse_slice("--views", request.views) if request.views else None)
+    scan = _open(request)
     method = _method(request, scan.geometry)
     grid = _grid(request, scan)
     with report.stage(f"read {request.scan.name}"):
@@ -71,6 +71,15 @@ def reconstruct_scan(request: Request) -> int:
     return 0 if done else INTERRUPTED
 
 
+def _open(request: Request) -> io.Scan:
+    if not request.views:
+        return io.open_scan(request.scan)
+    try:
+        return io.open_scan(request.scan, views=parse_slice("--views", request.views))
+    except IndexError as error:
+        raise ValueError(f"--views: {error}") from error
+
+
 def _check_outputs(request: Request) -> None:
     """Everything that would fail after the reconstruction, before it."""
     check_ending(request.output)
@@ -79,6 +88,8 @@ def _check_outputs(request: Request) -> None:
     for option, path in (("--output", request.output), ("--picture", request.picture)):
         if path is not None and not path.parent.is_dir():
             raise ValueError(f"{option}: no such folder: {path.parent}")
+        if path is not None and path.exists() and request.scan.exists() and path.samefile(request.scan):
+            raise ValueError(f"{option}: would overwrite the scan {path}")
 
 
 def _method(request: Request, geometry: Geometry) -> str:

@@ -30,6 +30,7 @@ def open_scan(path: str | os.PathLike, *, views: Any = None) -> Scan:
 
     Raises:
         FileNotFoundError: where there is no such file.
+        IndexError: where ``views`` selects none, or one that does not exist.
         ValueError: where it is none of the known formats, or lacks what its format promises.
     """
     path = Path(path)

@@ -1,0 +1,248 @@
+"""The command line: what it writes, and one clear line with exit code 2 for what it cannot do."""
+
+import re
+import subprocess
+import sys
+
+import h5py
+import numpy as np
+import pytest
+
+from jaxct import ConeBeam, FanBeam, ParallelBeam, VolumeGrid
+from jaxct.cli import INTERRUPTED, USER_ERROR, main, run
+from jaxct.io import WALNUT, Scan, load_volume, open_scan, save_scan
+from jaxct.reconstruct import fbp
+
+pytest.importorskip("typer")
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """A fan-beam scan of a disk of radius 8 mm and attenuation 0.05/mm, its axis 2 pixels off."""
+    geometry = FanBeam(
+        np.arange(60) * 2 * np.pi / 60,
+        source_origin_distance=100.0,
+        source_detector_distance=200.0,
+        detector_shape=(48,),
+        pixel_size=1.0,
+    )
+    u = np.arange(48) - 47 / 2 + 2.0
+    # Off the axis, so that the axis can be seen; positions along (sin a, cos a) in (y, x).
+    angles, gamma = np.asarray(geometry.angles)[:, None], np.arctan(u / 200)
+    distance = 100 * np.sin(gamma) - (3 * np.cos(angles - gamma) + 1 * np.sin(angles - gamma))
+    values = 0.05 * 2 * np.sqrt(np.maximum(8.0**2 - distance**2, 0))
+    path = tmp_path / "disk.h5"
+    save_scan(path, Scan(values.astype(np.float32), geometry, title="a disk", attribution="nobody", licence="CC0-1.0"))
+    return path
+
+
+def fails(capsys, *args):
+    """The one line that a wrong call leaves on stderr."""
+    assert run([str(a) for a in args]) == USER_ERROR
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1
+    assert captured.err.startswith("jaxct: error: ")
+    return captured.err
+
+
+def test_reconstruct_with_the_axis_found(disk, tmp_path, capsys):
+    output = tmp_path / "disk.nii.gz"
+    picture = tmp_path / "disk.png"
+    arguments = ["reconstruct", disk, "-o", output, "--axis-offset", "auto", "--picture", picture]
+    assert run([str(a) for a in arguments]) == 0
+    image, grid = load_volume(output)
+    y, x = np.meshgrid(*map(np.asarray, grid.coordinates()), indexing="ij")
+    inside = (x - 3) ** 2 + (y - 1) ** 2 < 6**2
+    assert image[inside].mean() == pytest.approx(0.05, rel=0.01)
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    captured = capsys.readouterr()
+    column = re.search(r"rotation axis at column ([\d.]+)", captured.err)
+    assert float(column.group(1)) == pytest.approx(21.5, abs=0.1)
+    assert captured.out == ""
+
+
+def test_reconstruct_passes_its_options_on(disk, tmp_path):
+    output = tmp_path / "image.h5"
+    options = "--voxel-size 0.7 --shape 20,30 --window hann --cutoff 0.8 --views 0::2 --axis-offset 2 --quiet"
+    assert run(["reconstruct", str(disk), "-o", str(output), *options.split()]) == 0
+    image, grid = load_volume(output)
+    scan = open_scan(disk, views=slice(0, None, 2))
+    geometry = FanBeam(
+        scan.geometry.angles,
+        source_origin_distance=100.0,
+        source_detector_distance=200.0,
+        detector_shape=(48,),
+        pixel_size=1.0,
+        detector_offset=2.0,
+    )
+    expected = fbp(
+        scan.line_integrals().values, geometry, VolumeGrid((20, 30), voxel_size=0.7), window="hann", cutoff=0.8
+    )
+    assert grid.shape == (20, 30)
+    np.testing.assert_allclose(image, expected, atol=1e-7)
+
+
+def test_reconstruct_iteratively(disk, tmp_path, capsys):
+    output = tmp_path / "disk.npy"
+    options = "--method cgls --iters 15 --axis-offset 2 --voxel-size 1.0"
+    assert run(["reconstruct", str(disk), "-o", str(output), *options.split()]) == 0
+    image = np.load(output)
+    assert image[10:15, 12:17].mean() == pytest.approx(0.05, rel=0.03)
+    assert "15/15" in capsys.readouterr().err
+
+
+def test_quiet_says_nothing(disk, tmp_path, capsys):
+    assert run(["reconstruct", str(disk), "-o", str(tmp_path / "x.npy"), "--method", "cgls", "--iters", "1", "-q"]) == 0
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == ("", "")
+
+
+def test_counts_with_a_background_region(tmp_path):
+    geometry = ParallelBeam(np.arange(30) * np.pi / 30, detector_shape=(3, 32))
+    chord = 2 * np.sqrt(np.maximum(8.0**2 - (np.arange(32) - 15.5) ** 2, 0))
+    counts = np.broadcast_to(1000 * np.exp(-0.05 * chord), geometry.projection_shape)
+    drift = np.linspace(0.5, 2, 30)[:, None, None]
+    save_scan(tmp_path / "x.h5", Scan(counts * drift, geometry, "counts"))
+    arguments = ["reconstruct", tmp_path / "x.h5", "-o", tmp_path / "x.npy", "--background", "0:3,0:5"]
+    assert run([str(a) for a in arguments]) == 0
+    assert np.load(tmp_path / "x.npy")[:, 12:20, 12:20].mean() == pytest.approx(0.05, rel=0.02)
+
+
+def test_info(disk, capsys):
+    assert run(["info", str(disk)]) == 0
+    text = capsys.readouterr().out
+    for part in ("a disk", "60 x 48 float32 (line_integrals)", "FanBeam, flat", "354.00", "200 mm", "nobody", "CC0"):
+        assert part in text
+
+
+def test_info_of_the_bundled_walnut(capsys):
+    assert run(["info", str(WALNUT)]) == 0
+    text = capsys.readouterr().out
+    for part in ("CC-BY-4.0", "Meaney", "120 x 128 x 128 float16", "553.74", "magnification             2.629"):
+        assert part in text
+
+
+def test_help_and_version(capsys):
+    for arguments in ([], ["--help"], ["reconstruct", "--help"], ["demo", "--help"]):
+        assert run(arguments) == 0
+        assert "Usage: jaxct" in capsys.readouterr().out
+    assert run(["--version"]) == 0
+    assert capsys.readouterr().out.strip()[0].isdigit()
+
+
+def test_main_exits_with_the_code(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["info", "nothing.h5"])
+    assert stop.value.code == USER_ERROR
+    assert "nothing.h5" in capsys.readouterr().err
+
+
+def test_module_is_the_same_command():
+    done = subprocess.run([sys.executable, "-m", "jaxct", "info", "nothing.h5"], capture_output=True, text=True)
+    assert done.returncode == USER_ERROR
+    assert done.stderr == "jaxct: error: no such file: nothing.h5\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--method", "magic"], "--method"),
+        (["--method", "fdk"], "fbp"),
+        (["--shape", "10"], "--shape"),
+        (["--shape", "a,b"], "--shape"),
+        (["--shape", "0,4"], "--shape"),
+        (["--voxel-size", "-1"], "--voxel-size"),
+        (["--voxel-size", "big"], "--voxel-size"),
+        (["--iters", "0", "--method", "cgls"], "--iters"),
+        (["--window", "square"], "window"),
+        (["--window", "hann", "--method", "cgls"], "--window"),
+        (["--cutoff", "2"], "cutoff"),
+        (["--axis-offset", "left"], "--axis-offset"),
+        (["--views", "all"], "--views"),
+        (["--views", "90:95"], "views"),
+        (["--views", "0:10"], "angle"),
+        (["--background", "0:3,0:3"], "--background"),
+        (["--model", "magic", "--method", "cgls"], "model"),
+        (["--picture", "x.doc"], "--picture"),
+        (["--colour"], "--colour"),
+    ],
+)
+def test_wrong_options(disk, tmp_path, capsys, options, message):
+    assert message in fails(capsys, "reconstruct", disk, "-o", tmp_path / "x.npy", "-q", *options)
+    assert not (tmp_path / "x.npy").exists()
+
+
+def test_wrong_files(disk, tmp_path, capsys):
+    other = tmp_path / "other.h5"
+    with h5py.File(other, "w") as file:
+        file["weather"] = 1.0
+    (tmp_path / "broken.h5").write_bytes(b"\x89HDF\r\n\x1a\n\0\0\0\0")
+    for name in ("other.h5", "broken.h5", "missing.h5"):
+        assert name in fails(capsys, "info", tmp_path / name)
+        assert name in fails(capsys, "reconstruct", tmp_path / name, "-o", tmp_path / "x.npy")
+    assert "x.foo" in fails(capsys, "reconstruct", disk, "-o", tmp_path / "x.foo")
+    assert "folder" in fails(capsys, "reconstruct", disk, "-o", tmp_path / "none" / "x.npy")
+    assert "overwrite" in fails(capsys, "reconstruct", disk, "-o", disk)
+    assert open_scan(disk).title == "a disk"
+    assert "output" in fails(capsys, "reconstruct", disk)
+    assert "SCAN" in fails(capsys, "reconstruct")
+    assert "recon" in fails(capsys, "recon")
+
+
+def test_interrupt_keeps_the_iterations_done(disk, tmp_path, monkeypatch):
+    """Ctrl-C arrives while the second step's record is being shown."""
+    from jaxct.cli import reconstruct as command
+
+    def interrupted_cgls(operator, data, *, num_iters, progress):
+        def callback(iteration, state, record):
+            if iteration == 2:
+                raise KeyboardInterrupt
+
+        return cgls(operator, data, num_iters=num_iters, callback=callback)
+
+    cgls = command.cgls
+    monkeypatch.setattr(command, "cgls", interrupted_cgls)
+    output = tmp_path / "x.npy"
+    assert run(["reconstruct", str(disk), "-o", str(output), "--method", "cgls", "-q"]) == INTERRUPTED
+    assert np.load(output).max() > 0
+
+
+def test_interrupt_before_there_is_an_image(disk, tmp_path, monkeypatch):
+    from jaxct.cli import reconstruct as command
+
+    def interrupted(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "fbp", interrupted)
+    assert run(["reconstruct", str(disk), "-o", str(tmp_path / "x.npy"), "-q"]) == INTERRUPTED
+    assert not (tmp_path / "x.npy").exists()
+
+
+def test_demo_writes_pictures_and_volumes(tmp_path, monkeypatch, capsys):
+    """On a coarse stand-in, so that it takes a second: the real walnut is reconstructed in its own test."""
+    scan = open_scan(WALNUT, views=slice(None, None, 10))
+    geometry = ConeBeam(
+        scan.geometry.angles,
+        source_origin_distance=scan.geometry.source_origin_distance,
+        source_detector_distance=scan.geometry.source_detector_distance,
+        detector_shape=(16, 16),
+        pixel_size=6.4,
+    )
+    coarse = np.asarray(scan.projections, np.float32).reshape(12, 16, 8, 16, 8).mean((2, 4))
+    save_scan(tmp_path / "walnut.h5", scan.replace(projections=coarse, geometry=geometry, grid=None))
+    monkeypatch.setattr("jaxct.io.WALNUT", tmp_path / "walnut.h5")
+    assert run(["demo", "-o", str(tmp_path / "out"), "--iters", "2"]) == 0
+    names = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert names == ["walnut.png", "walnut_cgls.nii.gz", "walnut_fdk.nii.gz"]
+    fdk, grid = load_volume(tmp_path / "out" / "walnut_fdk.nii.gz")
+    assert fdk.shape == grid.shape == (16, 16, 16)
+    assert 0.02 < fdk[8, 8].max() < 0.08
+    assert "FDK" in capsys.readouterr().err
+
+
+def test_a_missing_typer_is_named(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "typer", None)
+    monkeypatch.delitem(sys.modules, "jaxct.cli.app", raising=False)
+    assert run([]) == USER_ERROR
+    assert "pip install 'jaxct[cli]'" in capsys.readouterr().err
