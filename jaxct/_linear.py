@@ -79,7 +79,7 @@ def _call(direction, data, vectors, grid, *, scan, batch_axes):
 def _batch(primitive, operands, axes, *, scan, batch_axes):
     """Mapped operands carry their axis in front, shared ones an axis of size 1."""
     operands = [
-        jnp.expand_dims(a, 0) if axis is batching.not_mapped else jnp.moveaxis(a, axis, 0)
+        jnp.expand_dims(a, 0) if axis is None else jnp.moveaxis(a, axis, 0)
         for a, axis in zip(operands, axes, strict=True)
     ]
     return primitive.bind(*operands, scan=scan, batch_axes=batch_axes + 1), 0

@@ -1,7 +1,7 @@
 """Varying mesh axes: what keeps an FFI call right under ``shard_map``.
 
-XLA knows nothing of a custom call's data dependencies, so JAX must be told over which mesh axes a result varies. Without
-that, values and gradients come out wrong with no error.
+XLA knows nothing of a custom call's data dependencies, so JAX must be told over which mesh axes a result varies.
+Without that, values and gradients come out wrong with no error.
 """
 
 from typing import Any

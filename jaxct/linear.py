@@ -104,7 +104,8 @@ def check_setup(geometry: Any, grid: Any, model: Any, models: tuple[str, ...]) -
     if geometry.ndim != grid.ndim:
         raise ValueError(f"geometry and grid must both be 2-D or 3-D, got {geometry.ndim}-D and {grid.ndim}-D")
     if not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((geometry, grid))):
-        _check_values(geometry, grid, model)
+        with jax.ensure_compile_time_eval():  # inside jit, too, a concrete geometry is looked at now
+            _check_values(geometry, grid, model)
 
 
 # What has been checked already. Geometries and grids are immutable and hashed by identity.

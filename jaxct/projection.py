@@ -126,7 +126,7 @@ def _back_bwd(model, residuals, cotangent):
 
 def _unwrap(*trees: Any) -> tuple[Any, ...]:
     """The values of arguments that ``symbolic_zeros`` marked as differentiated or not."""
-    data, *setup = trees
+    setup = trees[1:]
     if any(leaf.perturbed for leaf in jax.tree.leaves(setup)):
         raise NotImplementedError("derivatives with respect to the geometry or the grid are not available yet")
     return jax.tree.map(lambda leaf: leaf.value, trees)
@@ -141,8 +141,8 @@ _back.defvjp(_back_fwd, _back_bwd, symbolic_zeros=True)
 class Projector:
     """The system matrix A of a scan as a linear operator: ``A(volume)``, ``A.T(projections)``.
 
-    A true linear map to JAX (it is built on :mod:`jaxct.linear`): ``jax.linear_transpose``, ``jax.jvp`` and solvers take
-    it as it is.
+    A true linear map to JAX (it is built on :mod:`jaxct.linear`): ``jax.linear_transpose``, ``jax.jvp`` and solvers
+    take it as it is.
 
     Args:
         geometry: any geometry of :mod:`jaxct.geometry`.

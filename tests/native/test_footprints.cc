@@ -75,7 +75,7 @@ double share_below(const View<double>& view, const Vector& q, double u) {
   for (int i = 0; i < kSamples; ++i)
     for (int j = 0; j < kSamples; ++j) {
       const Vector p = q + Vector{{0.0, (i + 0.5) / kSamples - 0.5, (j + 0.5) / kSamples - 0.5}};
-      if (column_of(view, view.across(p), view.depth(p)) + 0.5 < u) ++below;
+      if (column_of(view, view.beam, view.across(p), view.depth(p)) + 0.5 < u) ++below;
     }
   return static_cast<double>(below) / (kSamples * kSamples);
 }
@@ -92,8 +92,8 @@ TEST(a_footprint_holds_the_volume_of_its_voxel) {
 TEST(a_footprint_holds_the_projected_centre) {
   for_voxels([](const Example& e, const View<double>& view, const Vector& q) {
     const double across = view.across(q), depth = view.depth(q);
-    const double column = column_of(view, across, depth) + 0.5;
-    const double row = row_of(view, view.along(q), magnification(view, across, depth)) + 0.5;
+    const double column = column_of(view, view.beam, across, depth) + 0.5;
+    const double row = row_of(view, view.along(q), magnification(view, view.beam, across, depth)) + 0.5;
     const auto sf = SeparableFootprint::make_voxel(e.scan, view, q);
     const auto dd = DistanceDriven::make_voxel(e.scan, view, q);
     CHECK(sf.column.t0 < column && column < sf.column.t3 && sf.row.begin < row && row < sf.row.end);
@@ -106,7 +106,7 @@ TEST(distance_driven_takes_the_wider_pair_of_edges) {
   for_voxels([](const Example& e, const View<double>& view, const Vector& q) {
     const auto column = [&](double y, double x) {
       const Vector p = q + Vector{{0.0, y, x}};
-      return column_of(view, view.across(p), view.depth(p));
+      return column_of(view, view.beam, view.across(p), view.depth(p));
     };
     const double over_y = std::abs(column(0.5, 0.0) - column(-0.5, 0.0));
     const double over_x = std::abs(column(0.0, 0.5) - column(0.0, -0.5));
@@ -133,7 +133,7 @@ TEST(separable_footprint_of_a_parallel_beam_is_the_exact_strip_integral) {
 TEST(voxels_of_a_column_have_the_footprints_they_have_alone) {
   for_voxels([](const Example& e, const View<double>& view, const Vector& q) {
     const auto alone = SeparableFootprint::make_voxel(e.scan, view, q);
-    const auto column = SeparableFootprint::make_column(e.scan, view, q[1], q[2]);
+    const auto column = SeparableFootprint::make_column(e.scan, view, view.beam, q[1], q[2]);
     const auto z = static_cast<int32_t>(std::lround(q[0] + e.scan.middle(0)));
     const auto row = SeparableFootprint::row_at(column.edge, column.slope, z);
     CHECK_NEAR(column.scale / alone.scale, 1.0, 1e-12);
@@ -149,11 +149,11 @@ TEST(voxel_driven_interpolates_linear_functions_exactly) {
     Scan scan = e.scan;
     scan.magnification_power = 2;
     const auto voxel = VoxelDriven::make_voxel(scan, view, q);
-    const double across = view.across(q), depth = view.depth(q), m = magnification(view, across, depth);
+    const double across = view.across(q), depth = view.depth(q), m = magnification(view, view.beam, across, depth);
     double column = 0.0, row = 0.0;
     for (int32_t i = 0; i < scan.cols; ++i) column += i * voxel.column.weight(i);
     for (int32_t i = 0; i < scan.rows; ++i) row += i * voxel.row.weight(i);
-    CHECK_NEAR(column, column_of(view, across, depth), 1e-11);
+    CHECK_NEAR(column, column_of(view, view.beam, across, depth), 1e-11);
     CHECK_NEAR(row, row_of(view, view.along(q), m), 1e-11);
     CHECK_NEAR(voxel.scale, m * m, 1e-12 * m * m);
   });

@@ -48,8 +48,8 @@ TEST(points_of_a_ray_project_to_its_pixel) {
     const Line line = scans::line_through(e, row, col);
     for (const double mm : {10.0, 25.0, 40.0}) {
       const Vector q = from_middle(e, line.point + mm * line.direction);
-      const double across = view.across(q), depth = view.depth(q), m = magnification(view, across, depth);
-      CHECK_NEAR(column_of(view, across, depth), col, 1e-10);
+      const double across = view.across(q), depth = view.depth(q), m = magnification(view, view.beam, across, depth);
+      CHECK_NEAR(column_of(view, view.beam, across, depth), col, 1e-10);
       CHECK_NEAR(row_of(view, view.along(q), m), row, 1e-10);
     }
   });
@@ -62,7 +62,7 @@ TEST(magnification_is_one_at_the_detector_and_two_half_way) {
     for (const double share : {1.0, 0.5}) {
       const Vector point = e.view.anchor + share * (pixel - e.view.anchor);
       const Vector q = from_middle(e, scans::to_index(e, point));
-      CHECK_NEAR(magnification(view, view.across(q), view.depth(q)), 1.0 / share, 1e-12);
+      CHECK_NEAR(magnification(view, view.beam, view.across(q), view.depth(q)), 1.0 / share, 1e-12);
     }
   });
 }

@@ -3,6 +3,9 @@
 // namespace of its own, so that the linker never merges an AVX2 body with a baseline one.
 #if defined(__CUDACC__)
 #define JAXCT_HD __host__ __device__ __forceinline__
+#elif defined(__GNUC__) || defined(__clang__)
+// A call left in a loop keeps it from being vectorised.
+#define JAXCT_HD inline __attribute__((always_inline))
 #else
 #define JAXCT_HD inline
 #endif

@@ -16,10 +16,12 @@ JAXCT_HD T max_of(T a, T b) {
   return a < b ? b : a;
 }
 
-// NaN becomes lo: what follows is always a valid index.
+// NaN becomes lo: what follows is always a valid index. Two selections, so that it compiles to max and min, not to
+// branches.
 template <typename T>
 JAXCT_HD T clamp(T x, T lo, T hi) {
-  return x > lo ? (x < hi ? x : hi) : lo;
+  const T above = x > lo ? x : lo;
+  return above < hi ? above : hi;
 }
 
 // floor(x) as an integer, for |x| < 2^31. Written without std::floor so that every instruction set vectorises it.
@@ -27,6 +29,11 @@ template <typename T>
 JAXCT_HD int32_t floor_index(T x) {
   const auto i = static_cast<int32_t>(x);
   return i - (static_cast<T>(i) > x ? 1 : 0);
+}
+
+template <typename T>
+JAXCT_HD int32_t ceil_index(T x) {
+  return -floor_index(-x);
 }
 
 // The integers [begin, end) that a real interval [lo, hi] touches, cut to [0, n).
@@ -38,7 +45,7 @@ struct IndexRange {
 template <typename T>
 JAXCT_HD IndexRange index_range(T lo, T hi, int32_t n) {
   const T top = static_cast<T>(n);
-  return {floor_index(clamp(lo, T(0), top)), static_cast<int32_t>(std::ceil(clamp(hi, T(0), top)))};
+  return {floor_index(clamp(lo, T(0), top)), ceil_index(clamp(hi, T(0), top))};
 }
 
 JAXCT_NAMESPACE_END

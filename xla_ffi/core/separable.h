@@ -35,18 +35,18 @@ struct FootprintModel {
   static constexpr bool kObliquity = true;
 
   template <typename T>
-  JAXCT_HD static Trapezoid<T> project_shadow(const View<T>& view, T across, T depth) {
+  JAXCT_HD static Trapezoid<T> project_shadow(const View<T>& view, Beam beam, T across, T depth) {
     return Shape::template shadow<T>([&](T y, T x) {
-      return T(0.5) + column_of(view, across + view.across.slope[1] * y + view.across.slope[2] * x,
+      return T(0.5) + column_of(view, beam, across + view.across.slope[1] * y + view.across.slope[2] * x,
                                 depth + view.depth.slope[1] * y + view.depth.slope[2] * x);
     });
   }
 
+  // How much depth differs between the voxel's centre and any corner.
   template <typename T>
-  JAXCT_HD static bool in_front(const View<T>& view, T depth) {
-    const T half =
-        T(0.5) * max_of(std::abs(view.depth.slope[1]) + std::abs(view.depth.slope[2]), std::abs(view.depth.slope[0]));
-    return depth - half > T(0);
+  JAXCT_HD static T half_depth(const View<T>& view) {
+    return T(0.5) *
+           max_of(std::abs(view.depth.slope[1]) + std::abs(view.depth.slope[2]), std::abs(view.depth.slope[0]));
   }
 
   template <typename T>
@@ -55,31 +55,34 @@ struct FootprintModel {
     const T across = view.across(q), depth = view.depth(q), along = view.along(q);
     SeparableVoxel<Trapezoid<T>, Box<T>, T> voxel;
     voxel.scale = T(0);
-    if (!in_front(view, depth)) return voxel;
-    voxel.column = project_shadow(view, across, depth);
+    if (!(depth > half_depth(view))) return voxel;
+    voxel.column = project_shadow(view, view.beam, across, depth);
     const T h = T(0.5);
     const T da = h * view.across.slope[0], dd = h * view.depth.slope[0], dl = h * view.along.slope[0];
-    const T low = row_of(view, along - dl, magnification(view, across - da, depth - dd));
-    const T high = row_of(view, along + dl, magnification(view, across + da, depth + dd));
+    const T low = row_of(view, along - dl, magnification(view, view.beam, across - da, depth - dd));
+    const T high = row_of(view, along + dl, magnification(view, view.beam, across + da, depth + dd));
     voxel.row = {min_of(low, high) + h, max_of(low, high) + h};
-    const T m = magnification(view, across, depth);
+    const T m = magnification(view, view.beam, across, depth);
     const T extent = voxel.row.end - voxel.row.begin;
     voxel.scale = extent > T(0) ? view.area_ratio * m * m / extent : T(0);
     return voxel;
   }
 
   template <typename T>
-  JAXCT_HD static AxialColumn<Trapezoid<T>, T> make_column(const Scan& scan, const View<T>& view, T y, T x) {
+  JAXCT_HD static AxialColumn<Trapezoid<T>, T> make_column(const Scan& scan, const View<T>& view, Beam beam, T y, T x) {
     const Vec3<T> foot = {{-T(0.5) * static_cast<T>(scan.nz), y, x}};
-    const T across = view.across(foot), depth = view.depth(foot);
+    // A column that reaches behind the source gets no weight; it is given some depth so that no infinity turns up, and
+    // not left by a branch, which would keep loops over columns from being vectorised.
+    const T across = view.across(foot), behind = half_depth(view), true_depth = view.depth(foot);
+    const bool in_front = true_depth > behind;
+    const T depth = in_front ? true_depth : behind + T(1);
+    const T m = magnification(view, beam, across, depth);
     AxialColumn<Trapezoid<T>, T> column;
-    column.scale = T(0);
-    if (!in_front(view, depth)) return column;
-    column.column = project_shadow(view, across, depth);
-    const T m = magnification(view, across, depth);
+    column.column = project_shadow(view, beam, across, depth);
     column.edge = row_of(view, view.along(foot), m) + T(0.5);
     column.slope = view.along.slope[0] * m;
-    column.scale = view.planar ? view.area_ratio * m : view.area_ratio * m * m / std::abs(column.slope);
+    const T scale = view.column_ratio * m;
+    column.scale = in_front ? scale : T(0);
     return column;
   }
 

@@ -33,9 +33,10 @@ struct View {
   T inverse_distance;  // 1 / (distance of source and detector along the normal); times |ray| gives 1/cos(obliquity)
   // Voxels: col = across / depth, row = along / depth (curved: the angle and the in-plane distance take depth's place).
   Affine<T> across, along, depth;
-  T radius;      // curved: source to detector, mm
-  T area_ratio;  // voxel volume / pixel area (2-D: voxel area / pixel width), mm
-  bool axial;    // the detector's rows are stacked along z: across and depth do not depend on z
+  T radius;        // curved: source to detector, mm
+  T area_ratio;    // voxel volume / pixel area (2-D: voxel area / pixel width), mm
+  T column_ratio;  // axial views: area_ratio per detector row that a voxel spans at magnification 1
+  bool axial;      // the detector's rows are stacked along z: across and depth do not depend on z
 };
 
 // mm, radians; `anchor` is the ray direction (parallel) or the source (cone).
@@ -127,6 +128,7 @@ JAXCT_HD View<T> make_view(const Scan& scan, const ViewVectors& v, const GridVec
     view.depth = detail::affine<T>((1.0 / radius) * in_plane, v.anchor, grid);
   }
   if (view.axial) view.across.slope[0] = view.depth.slope[0] = T(0);
+  view.column_ratio = view.planar ? view.area_ratio : view.area_ratio / std::abs(view.along.slope[0]);
   return view;
 }
 
@@ -165,17 +167,18 @@ JAXCT_HD T obliquity(const View<T>& view, int64_t row, int64_t col) {
   return norm(make_ray(view, row, col).direction * view.voxel_size) * view.inverse_distance;
 }
 
-// Column (pixels) of a point given its across and depth values.
+// Column (pixels) of a point given its across and depth values. `beam` is view.beam, apart so that a loop can make it a
+// constant: with the branch for curved detectors in it no loop would vectorise.
 template <typename T>
-JAXCT_HD T column_of(const View<T>& view, T across, T depth) {
-  if (view.beam == Beam::kCurvedCone) return view.col_middle + std::atan2(across, depth) / view.angle_step;
+JAXCT_HD T column_of(const View<T>& view, Beam beam, T across, T depth) {
+  if (beam == Beam::kCurvedCone) return view.col_middle + std::atan2(across, depth) / view.angle_step;
   return view.col_middle + across / depth;
 }
 
 // Magnification of a point: what its size is multiplied by on the detector.
 template <typename T>
-JAXCT_HD T magnification(const View<T>& view, T across, T depth) {
-  if (view.beam == Beam::kCurvedCone) return view.radius / std::sqrt(across * across + depth * depth);
+JAXCT_HD T magnification(const View<T>& view, Beam beam, T across, T depth) {
+  if (beam == Beam::kCurvedCone) return view.radius / std::sqrt(across * across + depth * depth);
   return T(1) / depth;
 }
 

@@ -9,8 +9,7 @@
 // batch of 2-D images with one geometry then takes the place of z.
 #include <atomic>
 
-#include "core/separable.h"
-#include "cpu/problem.h"
+#include "cpu/column_block.h"
 
 JAXCT_NAMESPACE_BEGIN
 namespace loops {
@@ -36,22 +35,6 @@ inline AxialLayout volume_layout(const Scan& scan, bool shared_rows) {
 
 inline AxialLayout image_layout(const Scan& scan, int64_t images) {
   return {images, scan.ny * scan.nx, images, scan.views * scan.cols, scan.cols, true, true};
-}
-
-// Rows that run towards -z are counted from the other end: slopes are positive from here on.
-template <typename Model, typename T>
-auto make_upward_column(const Scan& scan, const View<T>& view, T y, T x) {
-  auto column = Model::make_column(scan, view, y, x);
-  if (column.slope < T(0)) {
-    column.edge = static_cast<T>(scan.rows) - column.edge;
-    column.slope = -column.slope;
-  }
-  return column;
-}
-
-template <typename T>
-bool rows_run_down(const View<T>& view) {
-  return view.along.slope[0] < T(0);
 }
 
 // What a column needs in memory: its rows or slices with a zero at either end, where lookups beyond it are sent.
@@ -113,17 +96,22 @@ inline void collect_slices(RowOf row_at, T edge, T slope, const T* rows, IndexRa
 
 template <typename T>
 inline void add_scaled(T weight, const T* from, int64_t begin, int64_t end, T* to) {
+  if (end - begin == 1) {
+    to[begin] += weight * from[begin];
+    return;
+  }
 #pragma omp simd
   for (int64_t i = begin; i < end; ++i) to[i] += weight * from[i];
 }
 
-template <typename T>
-T relative(int64_t index, double middle) {
-  return static_cast<T>(static_cast<double>(index) - middle);
-}
+struct Rectangle {
+  int64_t y_begin, y_end, x_begin, x_end;
+};
 
 template <typename Model, typename T>
 struct AxialLoops {
+  using Row = typename Model::template Row<T>;
+
   const Problem<T>& p;
   const AxialLayout layout;
 
@@ -144,17 +132,17 @@ struct AxialLoops {
     return !layout.planar && rows_run_down(view) ? layout.rows - 1 - row : row;
   }
 
-  // For a (y, x) column: detector columns, their weights, and where the slices fall.
+  // f(y, x, block, i) for every voxel column of the rectangle that falls on the band.
   template <typename F>
-  void visit_column(const View<T>& view, int64_t y, int64_t x, IndexRange band, T* weights, F&& f) const {
-    const auto column =
-        make_upward_column<Model>(p.scan, view, relative<T>(y, p.scan.middle(1)), relative<T>(x, p.scan.middle(2)));
-    if (!(column.scale > T(0))) return;
-    IndexRange cols = column.column.range(static_cast<int32_t>(p.scan.cols));
-    cols = {max_of(cols.begin, band.begin), min_of(cols.end, band.end)};
-    if (cols.empty()) return;
-    for (int32_t c = cols.begin; c < cols.end; ++c) weights[c] = column.scale * column.column.weight(c);
-    f(cols, column.edge, column.slope);
+  void visit_columns(const View<T>& view, const Rectangle& r, IndexRange band, ColumnBlock<Model, T>& block,
+                     F&& f) const {
+    for (int64_t y = r.y_begin; y < r.y_end; ++y)
+      for (int64_t x = r.x_begin; x < r.x_end; x += block.kWidth) {
+        const auto n = static_cast<int32_t>(min_of(r.x_end - x, int64_t{block.kWidth}));
+        block.compute(view, y, x, n, band);
+        for (int32_t i = 0; i < n; ++i)
+          if (block.count(i) > 0) f(y, x + i, i);
+      }
   }
 
   // --- forward ---------------------------------------------------------------------------------------------------
@@ -182,22 +170,23 @@ struct AxialLoops {
   bool forward_view(int64_t v, IndexRange band, const T* volume) const {
     const View<T>& view = p.views[v];
     const int64_t stride = padded(layout.lanes), n = padded(entries());
-    Scratch<T> sums((band.end - band.begin) * n), rows(layout.rows), weights(p.scan.cols);
-    if (!sums || !rows || !weights) return false;
-    for (int64_t y = 0; y < p.scan.ny; ++y)
-      for (int64_t x = 0; x < p.scan.nx; ++x)
-        visit_column(view, y, x, band, weights.get(), [&](IndexRange cols, T edge, T slope) {
-          const T* slices = volume + (y * p.scan.nx + x) * stride + 1;
-          const T* source = slices;
-          IndexRange range = {0, static_cast<int32_t>(layout.lanes)};
-          if (!layout.shared_rows) {
-            range = touched_rows<typename Model::template Row<T>>(edge, slope, layout.lanes, layout.rows);
-            spread_rows(row_at(), edge, slope, slices, static_cast<int32_t>(layout.lanes), range, rows.get());
-            source = rows.get();
-          }
-          for (int32_t c = cols.begin; c < cols.end; ++c)
-            add_scaled(weights.get()[c], source, range.begin, range.end, sums.get() + (c - band.begin) * n + 1);
-        });
+    Scratch<T> sums((band.end - band.begin) * n), rows(layout.rows);
+    ColumnBlock<Model, T> block(p.scan);
+    if (!sums || !rows || !block) return false;
+    const auto lanes = static_cast<int32_t>(layout.lanes);
+    visit_columns(view, {0, p.scan.ny, 0, p.scan.nx}, band, block, [&](int64_t y, int64_t x, int32_t i) {
+      const T* source = volume + (y * p.scan.nx + x) * stride + 1;
+      IndexRange range = {0, lanes};
+      if (!layout.shared_rows) {
+        const T edge = block.edge(i), slope = block.slope(i);
+        range = touched_rows<Row>(edge, slope, layout.lanes, layout.rows);
+        spread_rows(row_at(), edge, slope, source, lanes, range, rows.get());
+        source = rows.get();
+      }
+      T* to = sums.get() + (block.first(i) - band.begin) * n + 1;
+      for (int32_t tap = 0; tap < block.count(i); ++tap)
+        add_scaled(block.weight(i, tap), source, range.begin, range.end, to + tap * n);
+    });
     for (int32_t c = band.begin; c < band.end; ++c)
       store_detector_column(v, c, sums.get() + (c - band.begin) * n + 1, rows.get());
     return true;
@@ -207,7 +196,7 @@ struct AxialLoops {
     const View<T>& view = p.views[v];
     const T* values = sums;
     if (layout.shared_rows && !layout.planar) {
-      const auto column = make_upward_column<Model>(p.scan, view, T(0), T(0));
+      const auto column = make_upward_column<Model>(p.scan, view, view.beam, T(0), T(0));
       spread_rows(row_at(), column.edge, column.slope, sums, static_cast<int32_t>(layout.lanes),
                   {0, static_cast<int32_t>(layout.rows)}, rows);
       values = rows;
@@ -228,10 +217,12 @@ struct AxialLoops {
     parallel_for(executor, p.scan.views, [&](int64_t v) {
       if (!load_view(v, projections.get() + v * p.scan.cols * n)) ok = false;
     });
-    const int64_t edge = 8, tiles_y = tiles(p.scan.ny, edge), tiles_x = tiles(p.scan.nx, edge);
+    const int64_t height = 8, width = layout.lanes > 8 ? 8 : 32;
+    const int64_t tiles_y = tiles(p.scan.ny, height), tiles_x = tiles(p.scan.nx, width);
     parallel_for(executor, tiles_y * tiles_x, [&](int64_t task) {
-      const int64_t y = task / tiles_x * edge, x = task % tiles_x * edge;
-      if (!back_tile(y, min_of(p.scan.ny, y + edge), x, min_of(p.scan.nx, x + edge), projections.get())) ok = false;
+      const int64_t y = task / tiles_x * height, x = task % tiles_x * width;
+      const Rectangle tile = {y, min_of(p.scan.ny, y + height), x, min_of(p.scan.nx, x + width)};
+      if (!back_tile(tile, projections.get())) ok = false;
     });
     return ok;
   }
@@ -244,7 +235,7 @@ struct AxialLoops {
     if (!buffer) return false;
     T* rows = buffer.get() + 1;
     const bool exchange = layout.shared_rows && !layout.planar;
-    const auto column = make_upward_column<Model>(p.scan, view, T(0), T(0));
+    const auto column = make_upward_column<Model>(p.scan, view, view.beam, T(0), T(0));
     for (int64_t c = 0; c < p.scan.cols; ++c) {
       T* to = projection + c * n + 1;
       T* values = exchange ? rows : to;
@@ -259,40 +250,40 @@ struct AxialLoops {
     return true;
   }
 
-  bool back_tile(int64_t y_begin, int64_t y_end, int64_t x_begin, int64_t x_end, const T* projections) const {
-    const int64_t n = padded(entries()), width = x_end - x_begin;
-    Scratch<T> tile((y_end - y_begin) * width * layout.lanes), buffer(padded(layout.rows)), weights(p.scan.cols);
-    if (!tile || !buffer || !weights) return false;
+  bool back_tile(const Rectangle& r, const T* projections) const {
+    const int64_t n = padded(entries()), width = r.x_end - r.x_begin;
+    Scratch<T> tile((r.y_end - r.y_begin) * width * layout.lanes), rows(padded(layout.rows));
+    ColumnBlock<Model, T> block(p.scan);
+    if (!tile || !rows || !block) return false;
     const IndexRange all = {0, static_cast<int32_t>(p.scan.cols)};
     for (int64_t v = 0; v < p.scan.views; ++v)
-      for (int64_t y = y_begin; y < y_end; ++y)
-        for (int64_t x = x_begin; x < x_end; ++x)
-          visit_column(p.views[v], y, x, all, weights.get(), [&](IndexRange cols, T edge, T slope) {
-            const T* from = projections + v * p.scan.cols * n + 1;
-            T* slices = tile.get() + ((y - y_begin) * width + x - x_begin) * layout.lanes;
-            back_column(from, cols, weights.get(), edge, slope, buffer.get() + 1, slices);
-          });
+      visit_columns(p.views[v], r, all, block, [&](int64_t y, int64_t x, int32_t i) {
+        const T* from = projections + (v * p.scan.cols + block.first(i)) * n + 1;
+        T* slices = tile.get() + ((y - r.y_begin) * width + x - r.x_begin) * layout.lanes;
+        back_column(from, block, i, rows.get() + 1, slices);
+      });
     for (int64_t lane = 0; lane < layout.lanes; ++lane)
-      for (int64_t y = y_begin; y < y_end; ++y)
-        for (int64_t x = x_begin; x < x_end; ++x)
+      for (int64_t y = r.y_begin; y < r.y_end; ++y)
+        for (int64_t x = r.x_begin; x < r.x_end; ++x)
           p.out[lane * layout.lane_stride + y * p.scan.nx + x] =
-              tile.get()[((y - y_begin) * width + x - x_begin) * layout.lanes + lane];
+              tile.get()[((y - r.y_begin) * width + x - r.x_begin) * layout.lanes + lane];
     return true;
   }
 
-  void back_column(const T* projection, IndexRange cols, const T* weights, T edge, T slope, T* rows, T* slices) const {
+  // projection: the first detector column of block column i.
+  void back_column(const T* projection, const ColumnBlock<Model, T>& block, int32_t i, T* rows, T* slices) const {
     const int64_t n = padded(entries());
     if (layout.shared_rows) {
-      for (int32_t c = cols.begin; c < cols.end; ++c)
-        add_scaled(weights[c], projection + c * n, 0, layout.lanes, slices);
+      for (int32_t tap = 0; tap < block.count(i); ++tap)
+        add_scaled(block.weight(i, tap), projection + tap * n, 0, layout.lanes, slices);
       return;
     }
-    const IndexRange range = touched_rows<typename Model::template Row<T>>(edge, slope, layout.lanes, layout.rows);
+    const IndexRange range = touched_rows<Row>(block.edge(i), block.slope(i), layout.lanes, layout.rows);
     if (range.empty()) return;
     for (int32_t r = range.begin - 1; r <= range.end; ++r) rows[r] = T(0);
-    for (int32_t c = cols.begin; c < cols.end; ++c)
-      add_scaled(weights[c], projection + c * n, range.begin, range.end, rows);
-    collect_slices(row_at(), edge, slope, rows, range, static_cast<int32_t>(layout.lanes), slices);
+    for (int32_t tap = 0; tap < block.count(i); ++tap)
+      add_scaled(block.weight(i, tap), projection + tap * n, range.begin, range.end, rows);
+    collect_slices(row_at(), block.edge(i), block.slope(i), rows, range, static_cast<int32_t>(layout.lanes), slices);
   }
 };
 

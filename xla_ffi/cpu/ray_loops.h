@@ -74,7 +74,7 @@ IndexRange curved_rows(const Scan& scan, const View<T>& view, const VoxelBox& bo
     middle[i] = T(0.5) * static_cast<T>(box.end[i] + box.begin[i] - 1) - static_cast<T>(scan.middle(i));
     half[i] = T(0.5) * static_cast<T>(box.end[i] - box.begin[i] + 1) * view.voxel_size[i];
   }
-  const T distance = view.radius / magnification(view, view.across(middle), view.depth(middle));
+  const T distance = view.radius / magnification(view, view.beam, view.across(middle), view.depth(middle));
   const T nearest = distance - norm(half);
   if (!(nearest > T(0))) return {0, n};
   const T m_lo = view.radius / (distance + norm(half)), m_hi = view.radius / nearest;
@@ -96,7 +96,8 @@ Window shadow_of(const Scan& scan, const View<T>& view, const VoxelBox& box) {
       q[i] = static_cast<T>((corner >> i & 1) ? box.end[i] : box.begin[i] - 1) - static_cast<T>(scan.middle(i));
     const T across = view.across(q), depth = view.depth(q), along = view.along(q);
     if (!(depth > T(0))) return {{0, num_rows}, {0, num_cols}};
-    const T col = column_of(view, across, depth), row = row_of(view, along, magnification(view, across, depth));
+    const T col = column_of(view, view.beam, across, depth),
+            row = row_of(view, along, magnification(view, view.beam, across, depth));
     col_lo = min_of(col_lo, col), col_hi = max_of(col_hi, col);
     row_lo = min_of(row_lo, row), row_hi = max_of(row_hi, row);
     along_lo = min_of(along_lo, along), along_hi = max_of(along_hi, along);
