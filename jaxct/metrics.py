@@ -4,6 +4,7 @@ Images are arrays of any rank unless said otherwise; batches are ``jax.vmap``'s 
 shape or broadcasting to it) restricts a measure to the voxels where it is true.
 """
 
+import functools
 from typing import Any
 
 import jax
@@ -89,17 +90,7 @@ def ssim(
         raise ValueError(f"window must be odd and sigma positive, got window {window} and sigma {sigma}")
     if min(x.shape) < window:
         raise ValueError(f"image must be at least {window} voxels along every axis, got shape {x.shape}")
-    # (Co)variances do not depend on the origin of the values: near zero the differences of squares keep their digits.
-    origin = _mean(y, None)
-    x, y = x - origin, y - origin
-    mx, my = _gaussian(x, sigma, window), _gaussian(y, sigma, window)
-    sxx = _gaussian(x * x, sigma, window) - mx**2
-    syy = _gaussian(y * y, sigma, window) - my**2
-    sxy = _gaussian(x * y, sigma, window) - mx * my
-    mx, my = mx + origin, my + origin
-    c1, c2 = (k1 * jnp.asarray(data_range)) ** 2, (k2 * jnp.asarray(data_range)) ** 2
-    similarity = (2 * mx * my + c1) * (2 * sxy + c2) / ((mx**2 + my**2 + c1) * (sxx + syy + c2))
-    return _mean(similarity, None)
+    return _ssim(x, y, data_range, sigma, window, k1, k2)
 
 
 def correlation(image: ArrayLike, reference: ArrayLike, *, mask: ArrayLike | None = None) -> jax.Array:
@@ -192,6 +183,23 @@ def _sum(x: jax.Array) -> jax.Array:
     while x.ndim:
         x = jnp.sum(x, -1)
     return x
+
+
+@functools.partial(jax.jit, static_argnums=(3, 4))
+def _ssim(
+    x: jax.Array, y: jax.Array, data_range: ArrayLike, sigma: float, window: int, k1: float, k2: float
+) -> jax.Array:
+    # (Co)variances do not depend on the origin of the values: near zero the differences of squares keep their digits.
+    origin = _mean(y, None)
+    x, y = x - origin, y - origin
+    mx, my = _gaussian(x, sigma, window), _gaussian(y, sigma, window)
+    sxx = _gaussian(x * x, sigma, window) - mx**2
+    syy = _gaussian(y * y, sigma, window) - my**2
+    sxy = _gaussian(x * y, sigma, window) - mx * my
+    mx, my = mx + origin, my + origin
+    c1, c2 = (k1 * data_range) ** 2, (k2 * data_range) ** 2
+    similarity = (2 * mx * my + c1) * (2 * sxy + c2) / ((mx**2 + my**2 + c1) * (sxx + syy + c2))
+    return _mean(similarity, None)
 
 
 def _gaussian(x: jax.Array, sigma: float, window: int) -> jax.Array:

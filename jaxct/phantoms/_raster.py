@@ -46,9 +46,9 @@ def _image(
     def coverage(shape: Shape) -> jax.Array:
         enter, leave = shape.interval(points, direction)
         length = jnp.minimum(edges[1:], leave[:, None]) - jnp.maximum(edges[:-1], enter[:, None])
-        mean = jnp.maximum(length, 0.0).reshape(-1, ny, oversample, nx).mean((0, 2))
-        # Divided by the same differences of edges: a voxel inside is covered by exactly 1.
-        return shape.value * (mean / (edges[1:] - edges[:-1]))
+        # Divided by the same differences of edges: in the middle of a shape every line covers exactly 1.
+        covered = jnp.maximum(length, 0.0) / (edges[1:] - edges[:-1])
+        return shape.value * covered.reshape(-1, ny, oversample, nx).mean((0, 2))
 
     return sum_over(shapes, lambda s: jax.lax.cond(reached(s), coverage, lambda _: empty, s), empty)
 

@@ -32,6 +32,8 @@ class Phantom:
 
     shapes: tuple[Any, ...]
 
+    __array_ufunc__ = None  # NumPy numbers leave ``number * phantom`` to the phantom
+
     def __init__(self, *shapes: Shape):
         for shape in shapes:
             if not isinstance(shape, Shape):

@@ -378,7 +378,7 @@ class Intersection(Shape):
         return _fold(jnp.maximum, lower), _fold(jnp.minimum, upper)
 
     def __repr__(self) -> str:
-        return f"Intersection({', '.join(map(repr, self.parts))})"
+        return f"Intersection({' & '.join(map(repr, self.parts))}, value={self.value})"
 
 
 def _fold(function, arrays):

@@ -60,8 +60,8 @@ def shepp_logan(
     Args:
         ndim: 2 or 3.
         variant: "modified" or "original".
-        radius: what one unit of the tables is, in mm. The head is 0.69 x 0.92 (x 0.9) units in (half) size along
-            x, y (and z): all of it lies within ``radius`` of the origin.
+        radius: what one unit of the tables is, in mm. The head reaches 0.69 units along x, 0.92 along y and, in 3-D,
+            0.9 along z: it fits into a circle (or ball) of this radius.
         scale: factor on the values; the attenuation of water in 1/mm (0.0206 at 60 keV) gives "original" real ones.
 
     Raises:

@@ -90,7 +90,7 @@ def defrise(
     pitch: float = 12.0,
     value: float = 0.02,
 ) -> Phantom:
-    """Thin discs stacked along z: what a circular cone-beam scan reconstructs worst, the farther from its plane.
+    """The Defrise phantom, thin discs stacked along z: what a circular cone-beam scan reconstructs worst.
 
     Args:
         num_discs: number of discs, centred on z = 0.
@@ -101,9 +101,6 @@ def defrise(
 
     Raises:
         ValueError: no discs, lengths that are not positive.
-
-    References:
-        H. Kudo, T. Saito, J. Opt. Soc. Am. A 7 (1990), 2169-2183, where the phantom of Defrise is used.
     """
     if num_discs < 1:
         raise ValueError(f"num_discs must be at least 1, got {num_discs}")
