@@ -88,15 +88,15 @@ def save_slices(
 def grey_window(volume: ArrayLike) -> tuple[float, float]:
     """Attenuation drawn black and white: 0, and what one voxel in 500 of the object exceeds.
 
-    The object is taken to be what attenuates at least a quarter as much as the brightest hundredth of the voxels does
-    on average; so much air around a small object changes nothing.
+    The object is taken to be what attenuates at least a quarter as much as the brightest hundredth of the voxels
+    typically does; so much air around a small object changes nothing.
     """
     values = np.asarray(volume, np.float32).ravel()
     values = values[np.isfinite(values)]
     values = values[:: max(values.size // 2_000_000, 1)]
     if values.size == 0:
         return 0.0, 1.0
-    bright = values[values >= np.percentile(values, 99)].mean()
+    bright = np.median(values[values >= np.percentile(values, 99)])
     object_values = values[values > bright / 4]
     high = float(np.percentile(object_values, 99.8)) if object_values.size else float(values.max())
     return (0.0, high) if high > 0 else (float(values.min()), float(values.max()) + 1e-12)
@@ -134,8 +134,10 @@ def _index(grid: VolumeGrid, at: tuple[float, ...] | None) -> tuple[int, ...]:
     middle = tuple(n // 2 for n in grid.shape)
     if at is None:
         return middle
+    if len(at) != grid.ndim:
+        raise ValueError(f"at: expected {grid.ndim} coordinates, got {at}")
     index = tuple(int(i) for i in np.rint(np.asarray(grid.to_index(np.asarray(at, np.float32)))))
-    if len(index) != grid.ndim or not all(0 <= i < n for i, n in zip(index, grid.shape, strict=True)):
+    if not all(0 <= i < n for i, n in zip(index, grid.shape, strict=True)):
         raise ValueError(f"at: {at} lies outside the grid")
     return index
 

@@ -241,6 +241,19 @@ def test_demo_writes_pictures_and_volumes(tmp_path, monkeypatch, capsys):
     assert "FDK" in capsys.readouterr().err
 
 
+def test_interrupted_demo_writes_what_is_done(tmp_path, monkeypatch):
+    from jaxct.cli import demo
+    from jaxct.reconstruct import Result
+
+    def interrupted_cgls(operator, data, *, num_iters, progress):
+        return Result(np.zeros(operator.in_shape), {"residual_norm": np.zeros(0)})
+
+    monkeypatch.setattr(demo, "fdk", lambda projections, geometry, grid, **options: np.ones(grid.shape))
+    monkeypatch.setattr(demo, "cgls", interrupted_cgls)
+    assert run(["demo", "-o", str(tmp_path), "-q"]) == INTERRUPTED
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["walnut.png", "walnut_fdk.nii.gz"]
+
+
 def test_a_missing_typer_is_named(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "typer", None)
     monkeypatch.delitem(sys.modules, "jaxct.cli.app", raising=False)

@@ -35,7 +35,11 @@ def run_demo(folder: Path, iters: int, *, quiet: bool = False) -> int:
         operator = Projector(scan.geometry, grid)
         result = cgls(operator, projections, num_iters=iters, progress=not quiet)
     done = len(result.history["residual_norm"])
-    volumes = {"FDK": analytic, f"CGLS, {done} iterations": np.asarray(result.volume)}
+    volumes = {"FDK": analytic}
+    if done:
+        volumes[f"CGLS, {done} iterations"] = np.asarray(result.volume)
+    if done < iters:
+        report.line(f"interrupted after {done} iterations; what is done is written")
     with report.stage("write pictures and volumes"):
         _write(folder, volumes, grid, scan)
     report.total()
