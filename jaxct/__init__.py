@@ -5,6 +5,7 @@ on first use, so that ``import jaxct`` stays cheap inside training scripts.
 """
 
 import importlib
+from typing import Any
 
 from jaxct.geometry import (
     ConeBeam,
@@ -18,7 +19,18 @@ from jaxct.projection import Projector, back_project, forward_project
 
 __version__ = "0.1.0"
 
-_LAZY_MODULES = ("filters", "geometry", "io", "linear", "metrics", "phantoms", "reconstruct", "reference", "weights")
+_LAZY_MODULES = (
+    "filters",
+    "geometry",
+    "io",
+    "linear",
+    "metrics",
+    "phantoms",
+    "plot",
+    "reconstruct",
+    "reference",
+    "weights",
+)
 
 __all__ = [
     "ConeBeam",
@@ -34,11 +46,11 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> Any:
     if name in _LAZY_MODULES:
         return importlib.import_module(f"jaxct.{name}")
     raise AttributeError(f"module 'jaxct' has no attribute {name!r}")
 
 
-def __dir__():
+def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})

@@ -92,7 +92,7 @@ def _linear_jvp(primitive, primals, tangents, *, scan, batch_axes):
         raise NotImplementedError("derivatives with respect to the geometry or the grid are not available yet")
     out = primitive.bind(*primals, scan=scan, batch_axes=batch_axes)
     if isinstance(data_dot, ad.Zero):
-        return out, ad.Zero.from_primal_value(out)
+        return out, ad.Zero(jax.typeof(out).to_tangent_aval())
     return out, primitive.bind(data_dot, vectors, grid, scan=scan, batch_axes=batch_axes)
 
 

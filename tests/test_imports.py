@@ -21,7 +21,7 @@ LAYERS = [
     {"projection", "linear", "pet.projection", "filters", "weights", "phantoms", "metrics", "priors", "plot"},
     {"reconstruct", "nn", "io"},
     {"pet"},
-    {"cli"},
+    {"cli", "__main__"},
 ]
 LAYER_OF = {unit: i for i, units in enumerate(LAYERS) for unit in units}
 SOURCES = sorted(PACKAGE.rglob("*.py"))

@@ -25,9 +25,9 @@ __host__ __device__ T line_integral_of_ones(const Scan& scan, const View<T>& vie
 template <typename Model, typename T>
 __host__ __device__ T pixel_weight(const Scan& scan, const View<T>& view, const Vec3<T>& q) {
   const auto voxel = Model::make_voxel(scan, view, q);
-  const auto column = Model::make_column(scan, view, q[1], q[2]);
+  const auto column = Model::make_column(scan, view, view.beam, q[1], q[2]);
   return voxel.scale * voxel.column.weight(0) * voxel.row.weight(0) +
-         column.scale * column.column.weight(0) * Model::row_at(column.edge, column.slope, 0).weight(0);
+         column.scale * column.column.weight(0) * Model::row_weight(column.edge, column.slope, 0, 0);
 }
 
 template <typename T>

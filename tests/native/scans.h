@@ -32,6 +32,7 @@ inline Example example(Random& random, Beam beam, double angle, double tilt) {
   e.scan.nx = random.integer(3, 8);
   e.scan.beam = beam;
   e.scan.planar = false;
+  e.scan.magnification_power = 2;
   e.view.anchor = beam == Beam::kParallel ? along : (-to_source) * along;
   e.view.center = to_detector * along + random_vector(random, tilt);
   e.view.row_axis = {{random.uniform(1.0, 2.5), 0.0, 0.0}};

@@ -135,19 +135,21 @@ TEST(voxels_of_a_column_have_the_footprints_they_have_alone) {
     const auto alone = SeparableFootprint::make_voxel(e.scan, view, q);
     const auto column = SeparableFootprint::make_column(e.scan, view, view.beam, q[1], q[2]);
     const auto z = static_cast<int32_t>(std::lround(q[0] + e.scan.middle(0)));
-    const auto row = SeparableFootprint::row_at(column.edge, column.slope, z);
+    const double begin = column.edge + column.slope * z, end = begin + column.slope;
     CHECK_NEAR(column.scale / alone.scale, 1.0, 1e-12);
     CHECK_NEAR(column.column.t0, alone.column.t0, 1e-11);
     CHECK_NEAR(column.column.t3, alone.column.t3, 1e-11);
-    CHECK_NEAR(std::fmin(row.begin, row.end), alone.row.begin, 1e-11);
-    CHECK_NEAR(std::fmax(row.begin, row.end), alone.row.end, 1e-11);
+    CHECK_NEAR(std::fmin(begin, end), alone.row.begin, 1e-11);
+    CHECK_NEAR(std::fmax(begin, end), alone.row.end, 1e-11);
+    const auto middle = static_cast<int32_t>(std::floor(0.5 * (begin + end)));
+    if (column.slope > 0.0)
+      CHECK_NEAR(SeparableFootprint::row_weight(column.edge, column.slope, z, middle), alone.row.weight(middle), 1e-11);
   });
 }
 
 TEST(voxel_driven_interpolates_linear_functions_exactly) {
   for_voxels([](const Example& e, const View<double>& view, const Vector& q) {
-    Scan scan = e.scan;
-    scan.magnification_power = 2;
+    const Scan& scan = e.scan;
     const auto voxel = VoxelDriven::make_voxel(scan, view, q);
     const double across = view.across(q), depth = view.depth(q), m = magnification(view, view.beam, across, depth);
     double column = 0.0, row = 0.0;

@@ -2,7 +2,7 @@
 // Models whose weights are a product over the detector's axes: pixel (r, c) sees voxel q with
 //   [obliquity(r, c)] * scale * column.weight(c) * row.weight(r).
 // A model names its Column and Row shapes and builds them for a voxel of any pose (make_voxel), or for all voxels of a
-// (y, x) column at once where the detector's rows are stacked along z (make_column, row_at).
+// (y, x) column at once where the detector's rows are stacked along z (make_column, row_weight).
 #include "core/pixel_shapes.h"
 #include "core/view.h"
 
@@ -87,8 +87,9 @@ struct FootprintModel {
   }
 
   template <typename T>
-  JAXCT_HD static Box<T> row_at(T edge, T slope, int32_t z) {
-    return {edge + slope * static_cast<T>(z), edge + slope * static_cast<T>(z + 1)};
+  JAXCT_HD static T row_weight(T edge, T slope, int32_t z, int32_t row) {
+    return overlap(edge + slope * static_cast<T>(z), edge + slope * static_cast<T>(z + 1), static_cast<T>(row),
+                   static_cast<T>(row + 1));
   }
 };
 

@@ -36,6 +36,7 @@ struct View {
   T radius;        // curved: source to detector, mm
   T area_ratio;    // voxel volume / pixel area (2-D: voxel area / pixel width), mm
   T column_ratio;  // axial views: area_ratio per detector row that a voxel spans at magnification 1
+  Vec3<T> power;   // magnification^k as a polynomial, k the model's power: no branch in a loop
   bool axial;      // the detector's rows are stacked along z: across and depth do not depend on z
 };
 
@@ -128,6 +129,7 @@ JAXCT_HD View<T> make_view(const Scan& scan, const ViewVectors& v, const GridVec
     view.depth = detail::affine<T>((1.0 / radius) * in_plane, v.anchor, grid);
   }
   if (view.axial) view.across.slope[0] = view.depth.slope[0] = T(0);
+  for (int k = 0; k < 3; ++k) view.power[k] = scan.magnification_power == k ? T(1) : T(0);
   view.column_ratio = view.planar ? view.area_ratio : view.area_ratio / std::abs(view.along.slope[0]);
   return view;
 }

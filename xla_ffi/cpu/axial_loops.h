@@ -49,9 +49,9 @@ IndexRange touched_rows(T edge, T slope, int64_t slices, int64_t rows) {
 }
 
 // rows[r] = sum_z weight(z, r) slices[z], for r in range. `slices` is padded.
-template <typename RowOf, typename T>
-inline void spread_rows(RowOf row_at, T edge, T slope, const T* slices, int32_t num_slices, IndexRange range, T* rows) {
-  using Row = decltype(row_at(edge, slope, 0));
+template <typename Model, typename T>
+inline void spread_rows(T edge, T slope, const T* slices, int32_t num_slices, IndexRange range, T* rows) {
+  using Row = typename Model::template Row<T>;
   const T inverse = T(1) / slope;
   const T slack = T(1e-3);
   const T back = Row::support_begin(slope) + Row::support_width(slope);
@@ -66,16 +66,15 @@ inline void spread_rows(RowOf row_at, T edge, T slope, const T* slices, int32_t 
       const T lowest = clamp((static_cast<T>(r) - back - edge) * inverse - slack, T(-2), top);
       const int32_t z = floor_index(lowest) + 1 + tap;
       const int32_t at = min_of(max_of(z, -1), num_slices);
-      rows[r] += row_at(edge, slope, z).weight(r) * slices[at];
+      rows[r] += Model::row_weight(edge, slope, z, r) * slices[at];
     }
   }
 }
 
 // slices[z] += sum_r weight(z, r) rows[r], with rows given for `range` and zero at range.begin - 1 and range.end.
-template <typename RowOf, typename T>
-inline void collect_slices(RowOf row_at, T edge, T slope, const T* rows, IndexRange range, int32_t num_slices,
-                           T* slices) {
-  using Row = decltype(row_at(edge, slope, 0));
+template <typename Model, typename T>
+inline void collect_slices(T edge, T slope, const T* rows, IndexRange range, int32_t num_slices, T* slices) {
+  using Row = typename Model::template Row<T>;
   const T begin = edge + Row::support_begin(slope);
   const T inverse = T(1) / slope;
   const T slack = T(1e-2);
@@ -89,7 +88,7 @@ inline void collect_slices(RowOf row_at, T edge, T slope, const T* rows, IndexRa
     for (int32_t z = z_range.begin; z < z_range.end; ++z) {
       const int32_t r = floor_index(clamp(begin + slope * static_cast<T>(z), lowest, highest)) + tap;
       const int32_t at = min_of(max_of(r, range.begin - 1), range.end);
-      slices[z] += row_at(edge, slope, z).weight(r) * rows[at];
+      slices[z] += Model::row_weight(edge, slope, z, r) * rows[at];
     }
   }
 }
@@ -114,10 +113,6 @@ struct AxialLoops {
 
   const Problem<T>& p;
   const AxialLayout layout;
-
-  static auto row_at() {
-    return [](T edge, T slope, int32_t z) { return Model::row_at(edge, slope, z); };
-  }
 
   // Entries per detector column while the columns are being summed: slices if rows are shared, rows otherwise.
   int64_t entries() const { return layout.shared_rows ? layout.lanes : layout.rows; }
@@ -180,7 +175,7 @@ struct AxialLoops {
       if (!layout.shared_rows) {
         const T edge = block.edge(i), slope = block.slope(i);
         range = touched_rows<Row>(edge, slope, layout.lanes, layout.rows);
-        spread_rows(row_at(), edge, slope, source, lanes, range, rows.get());
+        spread_rows<Model>(edge, slope, source, lanes, range, rows.get());
         source = rows.get();
       }
       T* to = sums.get() + (block.first(i) - band.begin) * n + 1;
@@ -197,8 +192,8 @@ struct AxialLoops {
     const T* values = sums;
     if (layout.shared_rows && !layout.planar) {
       const auto column = make_upward_column<Model>(p.scan, view, view.beam, T(0), T(0));
-      spread_rows(row_at(), column.edge, column.slope, sums, static_cast<int32_t>(layout.lanes),
-                  {0, static_cast<int32_t>(layout.rows)}, rows);
+      spread_rows<Model>(column.edge, column.slope, sums, static_cast<int32_t>(layout.lanes),
+                         {0, static_cast<int32_t>(layout.rows)}, rows);
       values = rows;
     }
     for (int64_t row = 0; row < layout.rows; ++row) {
@@ -244,8 +239,8 @@ struct AxialLoops {
         values[row] = p.in[r * layout.row_stride + v * layout.view_stride + c] * pixel_factor(view, r, c);
       }
       if (exchange)
-        collect_slices(row_at(), column.edge, column.slope, rows, {0, static_cast<int32_t>(layout.rows)},
-                       static_cast<int32_t>(layout.lanes), to);
+        collect_slices<Model>(column.edge, column.slope, rows, {0, static_cast<int32_t>(layout.rows)},
+                              static_cast<int32_t>(layout.lanes), to);
     }
     return true;
   }
@@ -283,7 +278,7 @@ struct AxialLoops {
     for (int32_t r = range.begin - 1; r <= range.end; ++r) rows[r] = T(0);
     for (int32_t tap = 0; tap < block.count(i); ++tap)
       add_scaled(block.weight(i, tap), projection + tap * n, range.begin, range.end, rows);
-    collect_slices(row_at(), block.edge(i), block.slope(i), rows, range, static_cast<int32_t>(layout.lanes), slices);
+    collect_slices<Model>(block.edge(i), block.slope(i), rows, range, static_cast<int32_t>(layout.lanes), slices);
   }
 };
 
