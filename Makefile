@@ -73,12 +73,17 @@ $(VENV)/.build-requirements: pyproject.toml | $(PY)
 	$(PY) -m pip install cmake ninja $$($(PY) -c '$(BUILD_REQUIREMENTS)')
 	@touch $@
 
-$(VENV)/.demo: $(VENV)/.build-requirements $(CMAKE_FILES) $(filter xla_ffi/%,$(NATIVE_FILES))
+# An editable install lists the package's modules: it is made anew when one comes or goes.
+MODULES := $(VENV)/.modules-$(shell find jaxct -name '*.py' | sort | cksum | cut -d' ' -f1)
+$(MODULES): | $(PY)
+	@rm -f $(VENV)/.modules-* && touch $@
+
+$(VENV)/.demo: $(VENV)/.build-requirements $(MODULES) $(CMAKE_FILES) $(filter xla_ffi/%,$(NATIVE_FILES))
 	$(PY) -m pip install --no-build-isolation -e '.[cli,io,plot]'
 	@touch $@
 
 # pip installs once; afterwards CMake alone brings the extension modules up to date.
-$(VENV)/.editable: $(VENV)/.build-requirements $(CMAKE_FILES)
+$(VENV)/.editable: $(VENV)/.build-requirements $(MODULES) $(CMAKE_FILES)
 	$(PY) -m pip install --no-build-isolation -e '.[all,dev]' -C build-dir=$(BUILD) \
 	    -C cmake.define.JAXCT_WERROR=ON -C cmake.define.JAXCT_NATIVE_TESTS=ON
 	@touch $@ $(VENV)/.demo
