@@ -24,6 +24,8 @@ from jax.interpreters import ad, batching, mlir
 from jaxct import _native
 from jaxct._sharding import abstract_like, result_like, vary_together
 
+NO_GEOMETRY_DERIVATIVE = "derivatives with respect to the geometry or the grid are not available yet"
+
 BEAMS = {"parallel": 0, "cone": 1, "curved": 2}
 
 
@@ -89,7 +91,7 @@ def _linear_jvp(primitive, primals, tangents, *, scan, batch_axes):
     _, vectors, grid = primals
     data_dot, *geometry_dot = tangents
     if not all(isinstance(t, ad.Zero) for t in geometry_dot):
-        raise NotImplementedError("derivatives with respect to the geometry or the grid are not available yet")
+        raise NotImplementedError(NO_GEOMETRY_DERIVATIVE)
     out = primitive.bind(*primals, scan=scan, batch_axes=batch_axes)
     if isinstance(data_dot, ad.Zero):
         return out, ad.Zero(jax.typeof(out).to_tangent_aval())

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from jaxct import linear
+from jaxct._linear import NO_GEOMETRY_DERIVATIVE
 from jaxct._sharding import vary_trees
 from jaxct.geometry import VolumeGrid
 from jaxct.geometry._base import Geometry
@@ -52,7 +53,7 @@ def forward_project(
     if adjoint not in ADJOINTS:
         raise ValueError(f"adjoint must be one of {', '.join(map(repr, ADJOINTS))}, got {adjoint!r}")
     volume = linear.as_data("volume", volume, grid.shape, "grid.shape")
-    return _forward(*vary_trees(volume, geometry, grid), model, adjoint)
+    return _forward(*vary_trees(volume, *_constants(geometry, grid)), model, adjoint)
 
 
 def back_project(
@@ -79,7 +80,7 @@ def back_project(
     projections = linear.as_data(
         "projections", projections, geometry.projection_shape, "geometry.projection_shape = (views, *detector_shape)"
     )
-    return _back(*vary_trees(projections, geometry, grid), model)
+    return _back(*vary_trees(projections, *_constants(geometry, grid)), model)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(3, 4))
@@ -88,7 +89,6 @@ def _forward(volume, geometry, grid, model, adjoint):
 
 
 def _forward_fwd(volume, geometry, grid, model, adjoint):
-    volume, geometry, grid = _unwrap(volume, geometry, grid)
     return _forward(volume, geometry, grid, model, adjoint), (geometry, grid)
 
 
@@ -115,7 +115,6 @@ def _back(projections, geometry, grid, model):
 
 
 def _back_fwd(projections, geometry, grid, model):
-    projections, geometry, grid = _unwrap(projections, geometry, grid)
     return _back(projections, geometry, grid, model), (geometry, grid)
 
 
@@ -124,16 +123,23 @@ def _back_bwd(model, residuals, cotangent):
     return linear.project("forward", cotangent, geometry, grid, model), None, None
 
 
-def _unwrap(*trees: Any) -> tuple[Any, ...]:
-    """The values of arguments that ``symbolic_zeros`` marked as differentiated or not."""
-    setup = trees[1:]
-    if any(leaf.perturbed for leaf in jax.tree.leaves(setup)):
-        raise NotImplementedError("derivatives with respect to the geometry or the grid are not available yet")
-    return jax.tree.map(lambda leaf: leaf.value, trees)
+_forward.defvjp(_forward_fwd, _forward_bwd)
+_back.defvjp(_back_fwd, _back_bwd)
 
 
-_forward.defvjp(_forward_fwd, _forward_bwd, symbolic_zeros=True)
-_back.defvjp(_back_fwd, _back_bwd, symbolic_zeros=True)
+def _constants(*trees: Any) -> tuple[Any, ...]:
+    """The same trees, but differentiating with respect to them raises, where ``custom_vjp`` would answer zero."""
+    return jax.tree.map(_constant, trees)
+
+
+@jax.custom_jvp
+def _constant(leaf: jax.Array) -> jax.Array:
+    return leaf
+
+
+@_constant.defjvp
+def _constant_jvp(primals, tangents):
+    raise NotImplementedError(NO_GEOMETRY_DERIVATIVE)
 
 
 @jax.tree_util.register_dataclass
