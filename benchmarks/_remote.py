@@ -1,0 +1,100 @@
+"""The parent's end of a worker: a subprocess that holds one operator and runs it when asked."""
+
+import json
+import select
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+_SCRIPT = Path(__file__).with_name("_worker.py")
+
+
+class WorkerError(RuntimeError):
+    """The operator, or the process that runs it, failed; the message says how."""
+
+
+class Worker:
+    """A process with one operator in it. Close it, or use it in a ``with`` statement.
+
+    Args:
+        python: the interpreter, which may belong to another environment.
+        adapter: a module of ``peers``.
+        threads: processors that it may use.
+        timeout: seconds that an answer may take.
+    """
+
+    def __init__(self, python: str, adapter: str, threads: int, timeout: float = 300.0):
+        self._timeout = timeout
+        self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115  (lives as long as the process)
+        try:
+            self._process = subprocess.Popen(
+                [python, str(_SCRIPT), adapter, str(threads)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._log,
+                text=True,
+            )
+        except OSError as error:
+            self._log.close()
+            raise WorkerError(f"cannot start {Path(python).name}: {error.strerror}") from error
+
+    def ask(self, do: str, **arguments: Any) -> dict[str, Any]:
+        """Send a request and wait for its answer; raises like both."""
+        self.send(do, **arguments)
+        return self.receive()
+
+    def send(self, do: str, **arguments: Any) -> None:
+        """Send a request, a method of ``_worker.Session``.
+
+        Raises:
+            WorkerError: the process has died.
+        """
+        stdin = self._process.stdin
+        assert stdin is not None
+        try:
+            print(json.dumps({"do": do, **arguments}), file=stdin, flush=True)
+        except OSError as error:
+            raise WorkerError(self._obituary()) from error
+
+    def receive(self) -> dict[str, Any]:
+        """Wait for the answer to one request.
+
+        Raises:
+            WorkerError: the request failed, the process died or took too long (it is ended then).
+        """
+        stdout = self._process.stdout
+        assert stdout is not None
+        if not select.select([stdout], [], [], self._timeout)[0]:
+            self._process.kill()
+            raise WorkerError(f"no answer within {self._timeout:g} s")
+        line = stdout.readline()
+        if not line:
+            raise WorkerError(self._obituary())
+        answer = json.loads(line)
+        if "error" in answer:
+            raise WorkerError(answer["error"])
+        return answer
+
+    def close(self) -> None:
+        """End the process."""
+        try:
+            self._process.communicate(timeout=10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.communicate()
+        except OSError:
+            self._process.wait()
+        self._log.close()
+
+    def __enter__(self) -> "Worker":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _obituary(self) -> str:
+        code = self._process.wait()
+        self._log.seek(0)
+        last = [line.strip() for line in self._log if line.strip()][-1:]
+        return f"the process ended with code {code}" + "".join(f": {line}" for line in last)

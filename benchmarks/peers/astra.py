@@ -1,0 +1,69 @@
+"""ASTRA Toolbox on the CPU (2-D alone, one thread): "linear" is Joseph's model, "line" is Siddon's.
+
+Its images begin with the row of largest y; angles and detector agree with jaxct's. pip install astra-toolbox
+"""
+
+import numpy as np
+from _workloads import Scan
+
+
+def operators(scan: Scan, direction: str) -> tuple[str, ...]:
+    if scan.ndim != 2 or not scan.plain or direction == "reconstruct":
+        return ()
+    return ("linear", "line") if scan.beam == "parallel" else ("line",)
+
+
+def versions() -> dict[str, str]:
+    import astra
+
+    return {"astra-toolbox": astra.__version__, "numpy": np.__version__}
+
+
+def prepare(scan: Scan, direction: str, operator: str, threads: int) -> "_Operator":
+    return _Operator(scan, direction, operator)
+
+
+class _Operator:
+    def __init__(self, scan: Scan, direction: str, operator: str):
+        import astra
+
+        self._astra, self._forward = astra, direction == "forward"
+        self._volumes = astra.create_vol_geom(*scan.shape)
+        (cols,) = scan.detector_shape
+        if scan.beam == "parallel":
+            self._scan = astra.create_proj_geom("parallel", scan.pixel_size, cols, scan.angles)
+        else:
+            origin, detector = scan.source_origin_distance, scan.source_detector_distance
+            self._scan = astra.create_proj_geom(
+                "fanflat", scan.pixel_size, cols, scan.angles, origin, detector - origin
+            )
+            operator += "_fanflat"
+        self._projector = astra.create_projector(operator, self._scan, self._volumes)
+        self._algorithm: int | None = None
+
+    def load(self, array: np.ndarray) -> None:
+        data = self._astra.data2d
+        if self._algorithm is not None:
+            data.store(self._input, self._turned(array))
+            return
+        kinds = [("-vol", self._volumes), ("-sino", self._scan)]
+        (source, target) = kinds if self._forward else kinds[::-1]
+        self._input = data.create(*source, self._turned(array))
+        self._output = data.create(*target, 0)
+        config = self._astra.astra_dict("FP" if self._forward else "BP")
+        config["ProjectorId"] = self._projector
+        config["ProjectionDataId"] = self._output if self._forward else self._input
+        config["VolumeDataId" if self._forward else "ReconstructionDataId"] = (
+            self._input if self._forward else self._output
+        )
+        self._algorithm = self._astra.algorithm.create(config)
+
+    def run(self) -> None:
+        self._astra.algorithm.run(self._algorithm)
+
+    def result(self) -> np.ndarray:
+        output = self._astra.data2d.get(self._output)
+        return output if self._forward else output[::-1]
+
+    def _turned(self, array: np.ndarray) -> np.ndarray:
+        return np.ascontiguousarray(array[::-1] if self._forward else array)
