@@ -20,6 +20,8 @@ CircularGeometry = ParallelBeam | FanBeam | ConeBeam
 
 TURN = 2 * jnp.pi
 
+_REPEATED = 0.01  # views nearer than this fraction of the mean step are at the same angle
+
 
 @jax.jit
 def column_positions(geometry: CircularGeometry) -> jax.Array:
@@ -80,10 +82,9 @@ class _Arc(NamedTuple):
 
 
 def _sort_views(angles: jax.Array, period: float) -> _Arc:
-    """Sort the angles on the circle; an arc is open if its widest gap is not just another step between two views.
+    """Sort the angles on the circle; an arc is open if its widest gaps are not just other steps between two views.
 
-    Open: more than thrice the next gap and more than 2 % of the period. The spacing of random angles hardly ever looks
-    like that (its widest gaps are alike: once in about N^2 sets). Open arcs end half a mean step beyond the last views.
+    Open arcs end half a mean step beyond the views on either side of the widest gap.
     """
     turned = jnp.mod(angles, period)
     order = jnp.argsort(turned)
@@ -92,15 +93,29 @@ def _sort_views(angles: jax.Array, period: float) -> _Arc:
     order, gaps = order[from_widest], gaps[from_widest]
     if angles.shape[0] == 1:
         return _Arc(order, gaps, jnp.asarray(True))
-    is_open = (gaps[0] > 3 * jnp.max(gaps[1:])) & (gaps[0] > 0.02 * period)
+    is_open = _has_unmeasured(gaps, period)
     steps = jnp.maximum(jnp.sum(_is_step(gaps[1:], period)), 1)
     gaps = gaps.at[0].set(jnp.where(is_open, jnp.sum(gaps[1:]) / steps, gaps[0]))
     return _Arc(order, gaps, is_open)
 
 
+def _has_unmeasured(gaps: jax.Array, period: float) -> jax.Array:
+    """Whether a few gaps, one at least and a quarter of all at most, stand out as parts that no view measured.
+
+    Each is more than 2 % of the period and more than thrice the widest of the others. The spacing of random angles
+    hardly ever looks like that (its widest gaps are alike: once in about N^2 sets).
+    """
+    few = max(gaps.shape[0] // 4, 1)
+    widest = jnp.sort(gaps, descending=True)[: few + 1]
+    stands_out = (widest[:-1] > 3 * widest[1:]) & (widest[:-1] > 0.02 * period)
+    # Next to repeated views every step is wide: several gaps are compared with steps alone.
+    comparable = (widest[1:] > _REPEATED * period / gaps.shape[0]).at[0].set(True)
+    return jnp.any(stands_out & comparable)
+
+
 def _is_step(gaps: jax.Array, period: float) -> jax.Array:
     """Whether views are apart, not repeated: nearer than 1 % of the mean step counts as the same angle."""
-    return gaps > 0.01 * period / gaps.shape[0]
+    return gaps > _REPEATED * period / gaps.shape[0]
 
 
 @partial(jax.jit, static_argnames="period")

@@ -88,6 +88,20 @@ def test_full_turns_are_closed():
         np.testing.assert_allclose(weights.scan_arc(angles)[1], TURN)
 
 
+@pytest.mark.parametrize("period", [np.pi, TURN])
+def test_several_gaps_leave_an_arc_open(period):
+    """Parallel views over 0 to 60 and 90 to 150 degrees: two gaps alike."""
+    angles = np.r_[np.arange(0, 60, 1), np.arange(90, 150, 1)] * period / 180
+    assert weights.is_open_arc(jnp.asarray(angles), period)
+    assert weights.is_open_arc(jnp.asarray(np.delete(angles, np.s_[20:32])), period)
+
+
+def test_turns_that_repeat_coarse_angles_are_closed():
+    once = np.arange(40) * TURN / 40
+    assert not weights.is_open_arc(jnp.asarray(np.tile(once, 6)))
+    assert not weights.is_open_arc(jnp.asarray(np.r_[once, once + 0.1 * TURN / 40]))
+
+
 def test_one_view_stands_for_the_whole_period():
     np.testing.assert_allclose(weights.angular_weights(jnp.asarray([0.3]), np.pi), [np.pi], rtol=1e-6)
 
