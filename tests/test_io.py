@@ -219,6 +219,15 @@ def test_data_exchange(tmp_path):
     assert any("no pixel size" in note for note in scan.notes)
 
 
+def test_data_exchange_with_a_single_flat_and_dark(tmp_path):
+    frame = np.arange(ROWS * COLS).reshape(ROWS, COLS)
+    raw = write_data_exchange(tmp_path / "x.h5", **{"exchange/data_white": frame + 5, "exchange/data_dark": frame})
+    scan = open_scan(tmp_path / "x.h5")
+    assert scan.projections.shape == raw.shape
+    np.testing.assert_array_equal(scan.flats, frame[None, ::-1] + 5)
+    np.testing.assert_array_equal(scan.darks, frame[None, ::-1])
+
+
 def test_data_exchange_with_pixel_size_in_its_units(tmp_path):
     write_data_exchange(tmp_path / "x.h5", pixel={"x": (0.65, "um"), "y": (1.3e-6, "m")})
     np.testing.assert_allclose(open_scan(tmp_path / "x.h5").geometry.pixel_size, [1.3e-3, 0.65e-3], rtol=1e-6)

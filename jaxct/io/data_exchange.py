@@ -79,7 +79,8 @@ def _pixel_size(file: Any) -> tuple[tuple[float, float], str]:
 def _frames(file: Any, name: str) -> np.ndarray | None:
     if name not in file:
         return None
-    frames = np.atleast_3d(file[name][()])
+    frames = file[name][()]
+    frames = frames[None] if frames.ndim == 2 else frames
     return frames[:, ::-1] if len(frames) else None
 
 
