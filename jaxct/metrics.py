@@ -16,22 +16,26 @@ from jax.typing import ArrayLike
 def rmse(image: ArrayLike, reference: ArrayLike, *, mask: ArrayLike | None = None) -> jax.Array:
     """Root of the mean squared error, ``sqrt(mean((image - reference)^2))``.
 
+    Its gradient at equal images, where it has a kink, is zero.
+
     Raises:
         ValueError: shapes that differ, empty images, a mask that does not fit.
         TypeError: values that are not real numbers, a mask that is not boolean.
     """
     image, reference, mask = _images(image, reference, mask)
-    return jnp.sqrt(_mean((image - reference) ** 2, mask))
+    return _sqrt(_mean((image - reference) ** 2, mask))
 
 
 def nrmse(image: ArrayLike, reference: ArrayLike, *, mask: ArrayLike | None = None) -> jax.Array:
     """Relative error in the Euclidean norm, ``||image - reference|| / ||reference||``.
 
+    Its gradient at equal images, where it has a kink, is zero.
+
     Raises:
         ValueError, TypeError: as for :func:`rmse`.
     """
     image, reference, mask = _images(image, reference, mask)
-    return jnp.sqrt(_mean((image - reference) ** 2, mask) / _mean(reference**2, mask))
+    return _sqrt(_mean((image - reference) ** 2, mask) / _mean(reference**2, mask))
 
 
 def psnr(image: ArrayLike, reference: ArrayLike, *, data_range: ArrayLike, mask: ArrayLike | None = None) -> jax.Array:
@@ -170,6 +174,12 @@ def _mask(name: str, value: ArrayLike) -> jax.Array:
     if array.dtype != bool:
         raise TypeError(f"{name} must be boolean, got an array of {array.dtype}")
     return array
+
+
+def _sqrt(x: jax.Array) -> jax.Array:
+    """Square root with the gradient 0 at 0, in place of an infinite one that turns into NaN along the chain."""
+    is_zero = x == 0
+    return jnp.where(is_zero, 0, jnp.sqrt(jnp.where(is_zero, 1, x)))
 
 
 def _mean(x: jax.Array, mask: jax.Array | None) -> jax.Array:

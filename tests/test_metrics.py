@@ -30,6 +30,13 @@ def test_errors_by_hand():
     assert float(metrics.masked_mean(image, inside)) == pytest.approx(11 / 3)
 
 
+@pytest.mark.parametrize("metric", [metrics.rmse, metrics.nrmse])
+def test_errors_have_a_gradient_at_equal_images(metric):
+    image = jnp.arange(1.0, 7.0).reshape(2, 3)
+    np.testing.assert_array_equal(jax.grad(metric)(image, image), 0)
+    assert np.isfinite(jax.grad(metric)(image.at[0, 0].add(1.0), image)).all()
+
+
 def test_equal_images():
     image = jnp.arange(400.0).reshape(20, 20)
     assert metrics.rmse(image, image) == 0
