@@ -126,6 +126,23 @@ def test_an_offset_is_put_into_a_geometry_and_can_be_differentiated():
     assert slope == pytest.approx(0.25)
 
 
+def test_an_offset_may_vary_from_view_to_view():
+    geometry = ConeBeam(
+        np.zeros(3),
+        source_origin_distance=2,
+        source_detector_distance=4,
+        detector_shape=(4, 6),
+        pixel_size=(0.5, 0.25),
+        detector_offset=(1.0, 9.0),
+    )
+    moved = with_axis_offset(geometry, np.array([3.0, 4.0, 5.0]))
+    np.testing.assert_array_equal(moved.detector_offset, [[1.0, 0.75], [1.0, 1.0], [1.0, 1.25]])
+    np.testing.assert_array_equal(axis_offset(moved), [3.0, 4.0, 5.0])
+    np.testing.assert_array_equal(axis_offset(with_axis_offset(moved, 2.0)), [2.0, 2.0, 2.0])
+    with pytest.raises(ValueError, match="offset"):
+        with_axis_offset(geometry, np.zeros(2))
+
+
 def test_input_that_cannot_tell_is_refused():
     geometry, projections = parallel_scan(0.0)
     with pytest.raises(ValueError, match="half a turn"):

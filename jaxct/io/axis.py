@@ -14,6 +14,7 @@ The axis's shadow lies on column ``(cols - 1)/2 - offset``. Two methods, chosen 
   polynomial in the axis position, so that no sinogram is shifted or interpolated.
 """
 
+import dataclasses
 from typing import Any, NamedTuple, TypeVar
 
 import jax.numpy as jnp
@@ -22,7 +23,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from jaxct.geometry import ConeBeam, FanBeam, Geometry, ParallelBeam
-from jaxct.geometry._fields import replace_leaves
+from jaxct.geometry._fields import build
 
 CircularBeam = ParallelBeam | FanBeam | ConeBeam
 Beam = TypeVar("Beam", bound=Geometry)
@@ -69,10 +70,25 @@ def axis_offset(geometry: Geometry) -> Array:
 
 
 def with_axis_offset(geometry: Beam, offset: ArrayLike) -> Beam:
-    """The same geometry with its column offset set to ``offset`` pixels; differentiable with respect to it."""
+    """The same geometry with its column offset set to ``offset`` pixels, differentiable with respect to it.
+
+    Args:
+        geometry: :class:`ParallelBeam`, :class:`FanBeam` or :class:`ConeBeam`.
+        offset: (), or (views,) where it varies from view to view.
+
+    Raises:
+        TypeError: for a geometry without a circular orbit.
+        ValueError: for an offset of another shape.
+    """
     beam = _circular(geometry)
-    moved = beam.detector_offset.at[..., -1].set(jnp.asarray(offset) * beam.pixel_size[-1])
-    return replace_leaves(geometry, lambda leaf, _: moved if leaf is beam.detector_offset else leaf)
+    offset = jnp.asarray(offset)
+    if offset.shape not in ((), (beam.num_views,)):
+        raise ValueError(f"offset: expected shape () or ({beam.num_views},), got {offset.shape}")
+    before = beam.detector_offset
+    views = jnp.broadcast_shapes(offset.shape, before.shape[:-1])
+    moved = jnp.broadcast_to(before, (*views, before.shape[-1])).at[..., -1].set(offset * beam.pixel_size[-1])
+    values = {f.name: getattr(beam, f.name) for f in dataclasses.fields(beam)}
+    return build(type(geometry), **values | {"detector_offset": moved})
 
 
 def _circular(geometry: Geometry) -> CircularBeam:
