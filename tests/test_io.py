@@ -8,6 +8,7 @@ import scipy.io
 
 from jaxct import ConeBeam, FanBeam, ParallelBeam, VolumeGrid
 from jaxct.io import WALNUT, Scan, load_volume, open_scan, save_scan, save_volume, suggest_grid
+from jaxct.io import volume as volume_module
 from jaxct.io.lazy import LazyArray
 from tests.data import data_path
 
@@ -459,6 +460,25 @@ def test_volumes_of_other_types_keep_their_values(tmp_path, dtype, ending):
     volume = (np.arange(60).reshape(3, 4, 5) % 2).astype(dtype)
     save_volume(tmp_path / f"v{ending}", volume, GRIDS["3-D"])
     np.testing.assert_array_equal(load_volume(tmp_path / f"v{ending}").values, volume)
+
+
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz", ".tif", ".h5", ".npy"])
+def test_a_failed_write_keeps_the_volume_before_it(tmp_path, monkeypatch, ending):
+    """The disk is full when the file is complete but for its last bytes."""
+    path = tmp_path / f"v{ending}"
+    save_volume(path, np.ones((3, 4, 5)), GRIDS["3-D"])
+    before = path.read_bytes()
+
+    def fill_disk(target, *_):
+        target.write_bytes(b"torn")
+        raise OSError("no space left")
+
+    endings, (_, read) = next((e, f) for e, f in volume_module._FORMATS.items() if ending in e)
+    monkeypatch.setitem(volume_module._FORMATS, endings, (fill_disk, read))
+    with pytest.raises(OSError, match="space"):
+        save_volume(path, np.zeros((3, 4, 5)), GRIDS["3-D"])
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_volumes_that_cannot_be_written_are_refused(tmp_path):

@@ -21,7 +21,7 @@ class Volume(NamedTuple):
 
 
 def save_volume(path: str | os.PathLike, volume: ArrayLike, grid: VolumeGrid, *, description: str = "") -> None:
-    """Write a volume; the name's ending chooses the format.
+    """Write a volume; the name's ending chooses the format. The file appears under its name only once it is complete.
 
     - ``.nii``, ``.nii.gz``: NIfTI-1 in mm; data axes (x, y, z), world coordinates those of jaxct.
     - ``.tif``, ``.tiff``: float32 stack of z slices, with the grid in the image description.
@@ -44,8 +44,14 @@ def save_volume(path: str | os.PathLike, volume: ArrayLike, grid: VolumeGrid, *,
         raise ValueError(f"volume: shape {values.shape} does not fit the grid's {grid.shape}")
     if np.iscomplexobj(values):
         raise TypeError("volume: complex values cannot be stored")
-    write, _ = _format(path)
-    write(path, _storable(values), grid, description)
+    ending, write, _ = _format(path)
+    # Writers tell the format by the ending, so "part" goes before it.
+    partial = path.with_name(f"{path.name[: -len(ending)]}.part{path.name[-len(ending) :]}")
+    try:
+        write(partial, _storable(values), grid, description)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def load_volume(path: str | os.PathLike) -> Volume:
@@ -60,7 +66,7 @@ def load_volume(path: str | os.PathLike) -> Volume:
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"no such file: {path}")
-    _, read = _format(path)
+    _, _, read = _format(path)
     return read(path)
 
 
@@ -69,11 +75,12 @@ def check_ending(path: str | os.PathLike) -> None:
     _format(Path(path))
 
 
-def _format(path: Path) -> tuple[Callable, Callable]:
+def _format(path: Path) -> tuple[str, Callable, Callable]:
     name = path.name.lower()
     for endings, functions in _FORMATS.items():
-        if name.endswith(endings):
-            return functions
+        for ending in endings:
+            if name.endswith(ending):
+                return ending, *functions
     known = ", ".join(ending for endings in _FORMATS for ending in endings)
     raise ValueError(f"{path}: no volume format ends like that (known: {known})")
 
