@@ -454,6 +454,17 @@ def test_nifti_from_elsewhere_is_turned_to_increasing_axes(tmp_path):
         load_volume(tmp_path / "o.nii")
 
 
+@pytest.mark.parametrize(("unit", "factor"), [("unknown", 1), ("mm", 1), ("meter", 1000), ("micron", 0.001)])
+def test_nifti_lengths_are_read_in_mm(tmp_path, unit, factor):
+    nibabel = pytest.importorskip("nibabel")
+    image = nibabel.Nifti1Image(np.zeros((2, 3, 4)), np.diag([1.0, 2.0, 3.0, 1.0]))
+    image.header.set_xyzt_units(unit)
+    nibabel.save(image, tmp_path / "v.nii")
+    grid = load_volume(tmp_path / "v.nii").grid
+    np.testing.assert_allclose(grid.voxel_size, np.array([3, 2, 1]) * factor, rtol=1e-6)
+    np.testing.assert_allclose(grid.center, np.array([4.5, 2.0, 0.5]) * factor, rtol=1e-6)
+
+
 @pytest.mark.parametrize("dtype", [np.float16, np.float64, np.uint8, np.int16, np.int64, bool])
 @pytest.mark.parametrize("ending", [".nii", ".tif", ".h5"])
 def test_volumes_of_other_types_keep_their_values(tmp_path, dtype, ending):

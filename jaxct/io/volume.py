@@ -13,6 +13,9 @@ from jaxct.geometry import VolumeGrid
 from jaxct.io._require import require
 
 
+_NIFTI_MM = {"unknown": 1.0, "meter": 1000.0, "mm": 1.0, "micron": 0.001}
+
+
 class Volume(NamedTuple):
     """Values ``[z, y, x]`` (or ``[y, x]``) and their grid; None where the file does not say."""
 
@@ -57,7 +60,8 @@ def save_volume(path: str | os.PathLike, volume: ArrayLike, grid: VolumeGrid, *,
 def load_volume(path: str | os.PathLike) -> Volume:
     """Read what :func:`save_volume` wrote, or a NIfTI volume from elsewhere.
 
-    NIfTI axes are reordered and flipped to (z, y, x), each increasing; an oblique orientation is refused.
+    NIfTI axes are reordered and flipped to (z, y, x), each increasing; an oblique orientation is refused. Its lengths
+    are turned into mm, and taken for mm where the file does not name their unit.
 
     Raises:
         FileNotFoundError: where there is no such file.
@@ -122,8 +126,9 @@ def _read_nifti(path: Path) -> Volume:
     if not np.allclose(linear, np.diag(np.diag(linear)), atol=1e-4 * np.abs(linear).max()):
         raise ValueError(f"{path}: its axes are oblique to the world's, which a VolumeGrid cannot describe")
     axes = image.ndim
-    size = np.diag(linear)[:axes]
-    center = image.affine[:axes, 3] + (np.array(image.shape) - 1) / 2 * size
+    unit = _NIFTI_MM[image.header.get_xyzt_units()[0]]
+    size = unit * np.diag(linear)[:axes]
+    center = unit * image.affine[:axes, 3] + (np.array(image.shape) - 1) / 2 * size
     grid = VolumeGrid(image.shape[::-1], voxel_size=size[::-1], center=center[::-1])
     return Volume(np.ascontiguousarray(np.asarray(image.dataobj).T), grid)
 
