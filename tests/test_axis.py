@@ -69,6 +69,13 @@ def test_parallel_half_turn_with_both_ends_and_views_in_any_order():
     assert abs(find_axis_offset(projections[order], geometry[order]) - 4.7) < 0.05
 
 
+def test_parallel_half_turn_whose_angles_pass_through_zero():
+    """From 270 to 360 and from 0 to 90 degrees."""
+    geometry = ParallelBeam((np.arange(91) * np.pi / 91 + 1.5 * np.pi) % (2 * np.pi), detector_shape=(110,))
+    projections = chords(np.asarray(geometry.angles)[:, None], columns(geometry, 3.3)[None])
+    assert abs(find_axis_offset(projections, geometry) - 3.3) < 0.05
+
+
 @pytest.mark.parametrize("offset", [2.3, -11.4])
 def test_parallel_full_turn(offset):
     geometry, projections = parallel_scan(offset, arc=2 * np.pi, views=120)

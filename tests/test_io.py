@@ -533,6 +533,8 @@ def test_suggested_grid_follows_an_offset_detector_and_a_helix():
     half_fan = ConeBeam(angles, **common, pixel_size=2.0, detector_offset=(6.0, 16.0))
     grid = suggest_grid(half_fan)
     assert grid.shape == (10, 36, 36)
+    half_turn = (angles / 2 + 1.5 * np.pi) % (2 * np.pi)  # passes through zero
+    assert suggest_grid(ConeBeam(half_turn, **common, pixel_size=2.0, detector_offset=(6.0, 16.0))).shape[-1] == 20
     np.testing.assert_allclose(grid.center, [3, 0, 0])
     helix = ConeBeam(angles, **common, pixel_size=2.0, source_z=np.linspace(-30, 50, 60))
     grid = suggest_grid(helix)

@@ -22,6 +22,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
+from jaxct import weights
 from jaxct.geometry import ConeBeam, FanBeam, Geometry, ParallelBeam
 from jaxct.geometry._fields import build
 
@@ -101,9 +102,8 @@ def _circular(geometry: Geometry) -> CircularBeam:
 
 
 def _arc(angles: np.ndarray) -> float:
-    """The angle swept, one step included: N views over a full turn without the last give 2 pi."""
-    span = angles.max() - angles.min()
-    return span * len(angles) / max(len(angles) - 1, 1)
+    """The angle swept on the circle, one step included: N views over a full turn without the last give 2 pi."""
+    return float(weights.scan_arc(jnp.asarray(angles))[1])
 
 
 def _fan(geometry: CircularBeam) -> "_Fan":
@@ -162,6 +162,8 @@ def _double_wedge(sinograms: np.ndarray, angles: np.ndarray, limit: float) -> fl
 
 def _resample_half_turn(sinograms: np.ndarray, angles: np.ndarray) -> np.ndarray:
     """Views at equal steps over exactly half a turn, linearly interpolated where they were not."""
+    start = float(weights.scan_arc(jnp.asarray(angles))[0])
+    angles = np.mod(angles - start, 2 * np.pi)
     order = np.argsort(angles)
     steps = max(round(np.pi / (_arc(angles) / len(angles))), 2)
     wanted = angles.min() + np.arange(steps) * np.pi / steps

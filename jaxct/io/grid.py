@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from jaxct import weights
 from jaxct.geometry import ConeBeam, FanBeam, Geometry, ParallelBeam, VolumeGrid
 from jaxct.geometry.vectors import ConeVectors
 
@@ -61,8 +62,8 @@ def _reach(geometry: Geometry) -> int:
     """Columns that an offset detector sees beyond its own width, as the views turn."""
     if not isinstance(geometry, ParallelBeam | FanBeam | ConeBeam):
         return 0
-    angles = np.asarray(geometry.angles, np.float64)
-    if np.ptp(angles) * len(angles) / max(len(angles) - 1, 1) < 0.97 * 2 * np.pi:
+    _, arc = weights.scan_arc(geometry.angles)
+    if arc < 0.97 * weights.TURN:
         return 0
     offset = np.abs(np.asarray(geometry.detector_offset)[..., -1] / np.asarray(geometry.pixel_size)[-1]).max()
     return 2 * int(offset + 1e-3)
