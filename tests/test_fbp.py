@@ -268,6 +268,7 @@ def test_unsupported_geometries_name_what_is():
     [
         (parallel(steps(2.5)), {}, "angles do not cover half a turn: pass limited_angle=True"),
         (parallel(np.zeros(VIEWS)), {}, "angles do not cover half a turn"),
+        (parallel(np.deg2rad(np.r_[0:60:90j, 90:150:90j])), {}, "angles do not cover half a turn"),
         (parallel(steps(np.pi)), {"short_scan": True}, "short_scan=True is for fan and cone beams"),
         (fan(steps(4.0)), {}, "angles cover only 4 rad, not a full turn: pass short_scan=True"),
         (fan(steps(3.4)), {"short_scan": True}, "less than the pi \\+ fan angle = 3.5"),
