@@ -12,7 +12,6 @@ from jax.typing import ArrayLike
 from jaxct.geometry import VolumeGrid
 from jaxct.io._require import require
 
-
 _NIFTI_MM = {"unknown": 1.0, "meter": 1000.0, "mm": 1.0, "micron": 0.001}
 
 
