@@ -43,6 +43,9 @@ def cgls(
         callback: ``callback(iteration, state, record)`` after each iteration with a :class:`CGLSState`; True stops.
         progress: show a progress bar.
 
+    With a callback or a progress bar, Ctrl-C raises no KeyboardInterrupt: it is swallowed, and the last whole
+    iterate is returned with the history up to it, shorter than ``num_iters``.
+
     Returns:
         ``Result(volume, history)``; the history has ``residual_norm`` = ``|data - A x|`` (by the recurrence) and
         ``gradient_norm`` = ``|A^T (data - A x) - damping^2 x|`` after each iteration.

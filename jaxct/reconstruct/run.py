@@ -60,8 +60,8 @@ def iterate(
     """Run ``num_iters`` steps.
 
     Without callback and progress this is one ``lax.scan``: it works under ``jit`` and ``vmap`` and is differentiable.
-    Otherwise each step is compiled once and called from Python; Ctrl-C then ends the loop after the step at hand, and
-    what is done so far is returned.
+    Otherwise each step is compiled once and called from Python. Ctrl-C then raises no KeyboardInterrupt: the loop ends
+    and the last whole state is returned with the history up to it, shorter than ``num_iters``.
 
     Args:
         step: a function defined once (not a closure made per call), so that its compiled form is found again.
