@@ -24,7 +24,10 @@ from jax.interpreters import ad, batching, mlir
 from jaxct import _native
 from jaxct._sharding import abstract_like, result_like, vary_together
 
-NO_GEOMETRY_DERIVATIVE = "derivatives with respect to the geometry or the grid are not available yet"
+NO_GEOMETRY_DERIVATIVE = (
+    "derivatives with respect to the geometry or the grid are not available yet; where they are part of what is "
+    "differentiated but meant to stay fixed, pass jax.lax.stop_gradient(geometry)"
+)
 
 BEAMS = {"parallel": 0, "cone": 1, "curved": 2}
 

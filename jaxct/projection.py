@@ -96,17 +96,17 @@ def _forward_bwd(model, adjoint, residuals, cotangent):
     geometry, grid = residuals
     if adjoint == "matched":
         return linear.project("back", cotangent, geometry, grid, model), None, None
+    density = _density(geometry, grid).astype(cotangent.dtype).reshape(-1, *[1] * (cotangent.ndim - 1))
     power = geometry.ndim - 1
-    image = linear.project("back", cotangent, geometry, grid, "voxel_driven", magnification_power=power)
-    return _density(geometry, grid).astype(image.dtype) * image, None, None
+    image = linear.project("back", density * cotangent, geometry, grid, "voxel_driven", magnification_power=power)
+    return image, None, None
 
 
 def _density(geometry: Geometry, grid: VolumeGrid) -> jax.Array:
-    """Voxel volume over pixel area (2-D: area over width): what turns interpolation into an approximate transpose."""
+    """Voxel volume over pixel area (2-D: area over width) per view: makes interpolation an approximate transpose."""
     vectors = geometry.to_vectors()
-    col = vectors.col_axis[0]
-    pixel = jnp.linalg.norm(col if vectors.row_axis is None else jnp.cross(vectors.row_axis[0], col))
-    return jnp.prod(grid.voxel_size) / pixel
+    pixel = vectors.col_axis if vectors.row_axis is None else jnp.cross(vectors.row_axis, vectors.col_axis)
+    return jnp.prod(grid.voxel_size) / jnp.linalg.norm(pixel, axis=-1)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(3,))

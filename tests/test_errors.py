@@ -101,6 +101,17 @@ def test_traced_geometries_fail_cleanly(message, change, model):
         jax.block_until_ready(project(jnp.float32(value)))
 
 
+def test_a_traced_curved_detector_must_be_tangent_to_its_arc():
+    @jax.jit
+    def project(center):
+        fan = jaxct.ConeVectors([[-9.0, 0.0]], center, None, [[0.0, 1.0]], (5,), detector="curved")
+        return jaxct.forward_project(VOLUME[0], fan, jaxct.VolumeGrid((7, 8)))
+
+    assert jax.block_until_ready(project(jnp.array([[9.0, 0.0]]))).shape == (1, 5)
+    with pytest.raises((ValueError, jax.errors.JaxRuntimeError), match="tangent"):
+        jax.block_until_ready(project(jnp.array([[9.0, 5.0]])))
+
+
 def test_sizes_beyond_32_bits_are_refused_or_work():
     with pytest.raises(ValueError, match="volume"):
         jaxct.forward_project(VOLUME, CONE, jaxct.VolumeGrid((2048, 2048, 2048)))

@@ -55,7 +55,8 @@ inline xla::ffi::Error check_attributes(const CallAttributes& a) {
     if (n < 1 || n > kMaxAxis)
       return xla::ffi::Error::InvalidArgument("jaxct: axis lengths must lie between 1 and 2^30, got " +
                                               std::to_string(n));
-  if (a.beam < 0 || a.beam > 2 || a.batch_axes < 0 || (a.planar && (a.rows != 1 || a.nz != 1)))
+  if (a.beam < 0 || a.beam > 2 || a.magnification_power < 0 || a.magnification_power > 2 || a.batch_axes < 0 ||
+      (a.planar && (a.rows != 1 || a.nz != 1)))
     return xla::ffi::Error::InvalidArgument("jaxct: inconsistent attributes");
   return xla::ffi::Error::Success();
 }

@@ -16,6 +16,11 @@ JAXCT_HD T max_of(T a, T b) {
   return a < b ? b : a;
 }
 
+template <typename T>
+JAXCT_HD constexpr T epsilon() {
+  return sizeof(T) == sizeof(float) ? T(1.1920929e-7) : T(2.220446049250313e-16);
+}
+
 // NaN becomes lo: what follows is always a valid index. Two selections, so that it compiles to max and min, not to
 // branches.
 template <typename T>

@@ -90,7 +90,9 @@ JAXCT_HD View<T> make_view(const Scan& scan, const ViewVectors& v, const GridVec
   view.voxel_size = grid.voxel_size.as<T>();
   view.angle_step = view.row_shift = T(0);
   view.radius = T(1);
-  view.axial = v.row_axis[1] == 0.0 && v.row_axis[2] == 0.0;
+  // Residues of rounding, as computed poses have them, are no tilt.
+  const double upright = 4.0 * static_cast<double>(epsilon<T>()) * std::abs(v.row_axis[0]);
+  view.axial = std::abs(v.row_axis[1]) <= upright && std::abs(v.row_axis[2]) <= upright;
 
   const Vec3<double> normal = cross(v.col_axis, v.row_axis);
   const double pixel_area = norm(normal);
@@ -132,6 +134,14 @@ JAXCT_HD View<T> make_view(const Scan& scan, const ViewVectors& v, const GridVec
   for (int k = 0; k < 3; ++k) view.power[k] = scan.magnification_power == k ? T(1) : T(0);
   view.column_ratio = view.planar ? view.area_ratio : view.area_ratio / std::abs(view.along.slope[0]);
   return view;
+}
+
+// A curved detector's column axis must be tangent to the arc about its source.
+JAXCT_HD bool is_tangent(const ViewVectors& v) {
+  const double tolerance = 1e-3 * norm(v.col_axis);
+  const Vec3<double> axis = v.center - v.anchor;
+  return std::abs(dot(v.col_axis, axis)) <= tolerance * norm(axis) &&
+         std::abs(dot(v.col_axis, v.row_axis)) <= tolerance * norm(v.row_axis);
 }
 
 // True where no detector or ray is spanned: zero axes, rays in the detector's plane, a source on the detector, NaN.

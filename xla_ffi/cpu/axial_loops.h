@@ -117,7 +117,7 @@ struct AxialLoops {
   // Entries per detector column while the columns are being summed: slices if rows are shared, rows otherwise.
   int64_t entries() const { return layout.shared_rows ? layout.lanes : layout.rows; }
 
-  // The obliquity of pixel (row, column), rows counted upwards.
+  // What the weights of pixel (row, column) of the data are multiplied by.
   T pixel_factor(const View<T>& view, int64_t row, int64_t col) const {
     if (!Model::kObliquity) return T(1);
     return obliquity(view, layout.planar ? 0 : row, col);

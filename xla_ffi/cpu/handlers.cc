@@ -1,6 +1,8 @@
 // FFI handlers: decode, check, choose the instruction set, run.
 #include "cpu/handlers.h"
 
+#include <exception>
+#include <new>
 #include <string>
 
 #include "abi.h"
@@ -15,7 +17,7 @@ namespace ffi = xla::ffi;
 
 bool has_avx2() {
 #if defined(JAXCT_HAVE_AVX2)
-  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  return __builtin_cpu_supports("avx2");
 #else
   return false;
 #endif
@@ -66,6 +68,8 @@ std::string find_fault(const CallAttributes& a, const Scan& scan, const T* vecto
     if (is_degenerate(scan, view)) return where + "is degenerate: its rays do not cross the detector's plane";
     if (scan.beam != Beam::kParallel && inside_grid(a, grid, view.anchor))
       return where + "has its source inside the volume";
+    if (scan.beam == Beam::kCurvedCone && !is_tangent(view))
+      return where + "has a curved detector whose column axis is not tangent to the arc about the source";
     if (footprint && !rows_near_z(view.row_axis))
       return where + "has a detector row axis too far from z for a footprint model; use model='joseph'";
   }
@@ -116,8 +120,8 @@ ffi::Error run_typed(Model model, Direction direction, ffi::ThreadPool pool, con
 }
 
 template <Model kModel, Direction kDirection>
-ffi::Error handle(ffi::ThreadPool pool, CallAttributes a, ffi::AnyBuffer in, ffi::AnyBuffer vectors,
-                  ffi::AnyBuffer grid, ffi::Result<ffi::AnyBuffer> out) {
+ffi::Error checked(ffi::ThreadPool pool, CallAttributes a, ffi::AnyBuffer in, ffi::AnyBuffer vectors,
+                   ffi::AnyBuffer grid, ffi::Result<ffi::AnyBuffer> out) {
   const Dimensions result = out->dimensions(), vector_dims = vectors.dimensions();
   if (vector_dims.size() < 3) return ffi::Error::InvalidArgument("jaxct: vectors must end in (views, 4, 3)");
   const int64_t views = vector_dims[vector_dims.size() - 3];
@@ -137,6 +141,19 @@ ffi::Error handle(ffi::ThreadPool pool, CallAttributes a, ffi::AnyBuffer in, ffi
   if (type == ffi::F32) return run_typed<float>(kModel, kDirection, pool, a, in, vectors, grid, out);
   if (type == ffi::F64) return run_typed<double>(kModel, kDirection, pool, a, in, vectors, grid, out);
   return ffi::Error::InvalidArgument("jaxct: the CPU operators take float32 and float64");
+}
+
+// No exception may cross into XLA.
+template <Model kModel, Direction kDirection>
+ffi::Error handle(ffi::ThreadPool pool, CallAttributes a, ffi::AnyBuffer in, ffi::AnyBuffer vectors,
+                  ffi::AnyBuffer grid, ffi::Result<ffi::AnyBuffer> out) {
+  try {
+    return checked<kModel, kDirection>(pool, a, in, vectors, grid, out);
+  } catch (const std::bad_alloc&) {
+    return ffi::Error(ffi::ErrorCode::kResourceExhausted, "jaxct: out of memory");
+  } catch (const std::exception& error) {
+    return ffi::Error::Internal(std::string("jaxct: ") + error.what());
+  }
 }
 
 auto binding() {
