@@ -213,6 +213,7 @@ def run(names: Sequence[str], size: str, settings: Settings, output: Path | None
     systems: dict[str, Any] = dict.fromkeys(settings.systems)  # versions; interpreters are the machine's affair
     results: dict[str, Any] = {
         "benchmark": "projectors",
+        "complete": False,
         "machine": describe_machine(),
         "settings": {"size": size, **dataclasses.asdict(settings), "systems": systems},
         "workloads": {},
@@ -232,9 +233,15 @@ def run(names: Sequence[str], size: str, settings: Settings, output: Path | None
                 results["results"] += group
                 results["machine"]["load_average_after"] = load_average()
                 print(report.section(workload.title, group), flush=True)
-                if output:
-                    output.write_text(json.dumps(report.rounded(results), indent=1) + "\n")
+                _save(results, output)
+    results["complete"] = True
+    _save(results, output)
     return results
+
+
+def _save(results: dict[str, Any], output: Path | None) -> None:
+    if output:
+        output.write_text(json.dumps(report.rounded(results), indent=1) + "\n")
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -99,6 +99,8 @@ def head(results: Record) -> str:
         f"{settings['threads']} threads; size {settings['size']}",
         f"a comparison has {settings['repeats']} rounds, or fewer if they take longer than {settings['seconds']:g} s",
     ]
+    if not results["complete"]:
+        facts.append("interrupted: what had been done by then")
     return "\n".join([f"# {results['benchmark']}, {machine['date']}", "", *(f"- {fact}" for fact in facts), ""])
 
 

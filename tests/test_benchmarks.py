@@ -23,6 +23,7 @@ def outcome(tmp_path_factory):
 
 def test_every_operator_is_measured(outcome):
     _, results = outcome
+    assert results["complete"]
     forward, back = (r for r in results["results"] if r["system"] == "jaxct")
     for record in (forward, back):
         assert record["status"] == "ok"
