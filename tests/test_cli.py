@@ -259,3 +259,20 @@ def test_a_missing_typer_is_named(monkeypatch, capsys):
     monkeypatch.delitem(sys.modules, "jaxct.cli.app", raising=False)
     assert run([]) == USER_ERROR
     assert "pip install 'jaxct[cli]'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("option", "value"), [("--window", "han"), ("--model", "jospeh"), ("--model", "voxel_driven")])
+def test_a_choice_is_checked_before_anything_is_read(disk, tmp_path, capsys, option, value):
+    message = fails(capsys, "reconstruct", disk, "-o", tmp_path / "out.npy", option, value)
+    assert f"{option}: expected one of" in message
+    assert repr(value) in message
+
+
+def test_limited_angle(disk, tmp_path, capsys):
+    output = tmp_path / "out.npy"
+    arc = ["reconstruct", str(disk), "-o", str(output), "--views", "0:20"]
+    assert run(arc) == USER_ERROR
+    assert "limited_angle" in capsys.readouterr().err
+    assert run([*arc, "--limited-angle"]) == 0
+    assert np.isfinite(np.load(output)).all()
+    assert " voxels of " in capsys.readouterr().err

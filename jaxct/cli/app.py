@@ -63,12 +63,23 @@ def reconstruct(
     output: Annotated[Path, typer.Option("--output", "-o", help="Volume: .nii, .nii.gz, .tif, .h5 or .npy.")],
     method: Annotated[str, typer.Option(help="fdk, fbp or cgls; by default fdk for cone beams, fbp for others.")] = "",
     voxel_size: Annotated[float | None, typer.Option(help="Voxel size in mm.")] = None,
-    shape: Annotated[str, typer.Option(metavar="Z,Y,X", help="Voxels along each axis (2-D: Y,X).")] = "",
+    shape: Annotated[
+        str,
+        typer.Option(
+            metavar="Z,Y,X", help="Voxels along each axis (2-D: Y,X); their size stays unless it is given too."
+        ),
+    ] = "",
     window: Annotated[str, typer.Option(help="ram-lak, shepp-logan, cosine, hamming or hann.")] = "",
     cutoff: Annotated[float, typer.Option(help="Cut-off of the window, a fraction of Nyquist.")] = 1.0,
     short_scan: Annotated[bool, typer.Option("--short-scan", help="Weights for less than a full turn.")] = False,
+    limited_angle: Annotated[
+        bool, typer.Option("--limited-angle", help="Take less than a short scan for what it is.")
+    ] = False,
     iters: Annotated[int, typer.Option(min=1, help="Iterations of iterative methods.")] = 20,
-    model: Annotated[str, typer.Option(help="Projector of iterative methods.")] = "separable_footprint",
+    model: Annotated[
+        str,
+        typer.Option(help="Projector of iterative methods: siddon, joseph, distance_driven or separable_footprint."),
+    ] = "separable_footprint",
     axis_offset: Annotated[
         str, typer.Option(metavar="auto|PX", help="Column offset of the detector in pixels; auto finds it.")
     ] = "",
@@ -91,6 +102,7 @@ def reconstruct(
         window=window,
         cutoff=cutoff,
         short_scan=short_scan,
+        limited_angle=limited_angle,
         iters=iters,
         model=model,
         axis_offset=axis_offset,

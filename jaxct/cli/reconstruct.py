@@ -12,8 +12,10 @@ from jaxct import io
 from jaxct.cli import INTERRUPTED
 from jaxct.cli.options import parse_axis_offset, parse_region, parse_shape, parse_slice
 from jaxct.cli.report import Report
+from jaxct.filters import WINDOWS
 from jaxct.geometry import ConeBeam, FanBeam, Geometry, ParallelBeam, VolumeGrid
 from jaxct.io.volume import check_ending
+from jaxct.linear import PROJECTOR_MODELS
 from jaxct.projection import Projector
 from jaxct.reconstruct import fbp, fdk
 from jaxct.reconstruct.cgls import cgls
@@ -34,6 +36,7 @@ class Request:
     window: str = ""
     cutoff: float = 1.0
     short_scan: bool = False
+    limited_angle: bool = False
     iters: int = 20
     model: str = "separable_footprint"
     axis_offset: str = ""
@@ -47,6 +50,7 @@ def reconstruct_scan(request: Request) -> int:
     """Read, prepare, reconstruct, write. Returns the exit code."""
     report = Report(request.quiet)
     _check_outputs(request)
+    _check_choices(request)
     scan = _open(request)
     method = _method(request, scan.geometry)
     grid = _grid(request, scan)
@@ -58,6 +62,7 @@ def reconstruct_scan(request: Request) -> int:
         share = 100 * int(integrals.num_guarded) / projections.size
         report.line(f"{int(integrals.num_guarded)} samples ({share:.2g} %) without signal were set to the floor")
     geometry = _geometry(request, scan, projections, report)
+    report.line(f"grid {_describe(grid)}")
     volume, done = _reconstruct(request, method, projections, geometry, grid, report)
     with report.stage(f"write {request.output.name}"):
         io.save_volume(request.output, volume, grid, description=f"{scan.title}; jaxct {method}".strip("; "))
@@ -92,12 +97,27 @@ def _check_outputs(request: Request) -> None:
             raise ValueError(f"{option}: would overwrite the scan {path}")
 
 
+def _check_choices(request: Request) -> None:
+    choices = {
+        "--method": (request.method, METHODS),
+        "--window": (request.window, tuple(WINDOWS)),
+        "--model": (request.model, PROJECTOR_MODELS),
+    }
+    for option, (value, known) in choices.items():
+        if value and value not in known:
+            raise ValueError(f"{option}: expected one of {', '.join(known)}, got {value!r}")
+
+
 def _method(request: Request, geometry: Geometry) -> str:
     name = request.method
-    if name and name not in METHODS:
-        raise ValueError(f"--method: expected one of {', '.join(METHODS)}, got {name!r}")
-    if name == "cgls" and (request.window or request.short_scan):
-        raise ValueError("--window, --short-scan: for fdk and fbp, not for cgls")
+    analytic = {
+        "--window": request.window,
+        "--short-scan": request.short_scan,
+        "--limited-angle": request.limited_angle,
+    }
+    given = [option for option, value in analytic.items() if value]
+    if name == "cgls" and given:
+        raise ValueError(f"{', '.join(given)}: for fdk and fbp, not for cgls")
     suited = "fdk" if isinstance(geometry, ConeBeam) else "fbp" if isinstance(geometry, _FBP_BEAMS) else "cgls"
     if name not in ("", "cgls", suited):
         raise ValueError(f"--method: {name} is not for a {type(geometry).__name__}; {suited} is")
@@ -111,6 +131,13 @@ def _grid(request: Request, scan: io.Scan) -> VolumeGrid:
     if scan.grid is not None and shape is None and request.voxel_size is None:
         return scan.grid
     return io.suggest_grid(scan.geometry, voxel_size=request.voxel_size, shape=shape)
+
+
+def _describe(grid: VolumeGrid) -> str:
+    sizes = np.asarray(grid.voxel_size)
+    extents = " x ".join(f"{n * d:.4g}" for n, d in zip(grid.shape, sizes, strict=True))
+    voxel = f"{sizes[0]:.4g}" if np.ptp(sizes) == 0 else " x ".join(f"{d:.4g}" for d in sizes)
+    return f"{' x '.join(map(str, grid.shape))} voxels of {voxel} mm: {extents} mm"
 
 
 def _geometry(request: Request, scan: io.Scan, projections: jax.Array, report: Report) -> Geometry:
@@ -134,6 +161,8 @@ def _reconstruct(
     options: dict[str, Any] = {"cutoff": request.cutoff}
     if request.short_scan:
         options["short_scan"] = True
+    if request.limited_angle:
+        options["limited_angle"] = True
     if request.window:
         options["window"] = request.window
     analytic: Callable = fdk if method == "fdk" else fbp
