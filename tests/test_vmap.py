@@ -18,9 +18,11 @@ def _stack(*trees):
 
 
 def _moved(vectors, shift):
-    """The same scan with every detector displaced along its columns."""
+    """The same scan with everything displaced along the detector's columns."""
     moved = jax.tree.map(lambda leaf: leaf, vectors)
-    object.__setattr__(moved, "detector_center", vectors.detector_center + shift * vectors.col_axis)
+    for name in ("source", "detector_center"):
+        if hasattr(vectors, name):
+            object.__setattr__(moved, name, getattr(vectors, name) + shift * vectors.col_axis)
     return moved
 
 
