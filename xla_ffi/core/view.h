@@ -51,6 +51,26 @@ struct GridVectors {
 
 namespace detail {
 
+template <typename T>
+JAXCT_HD Vec3<double> load(const T* p) {
+  return {{static_cast<double>(p[0]), static_cast<double>(p[1]), static_cast<double>(p[2])}};
+}
+
+}  // namespace detail
+
+// From the operands of a call: (4, 3) values a view, (2, 3) a grid.
+template <typename T>
+JAXCT_HD ViewVectors unpack_view(const T* p) {
+  return {detail::load(p), detail::load(p + 3), detail::load(p + 6), detail::load(p + 9)};
+}
+
+template <typename T>
+JAXCT_HD GridVectors unpack_grid(const T* p) {
+  return {detail::load(p), detail::load(p + 3)};
+}
+
+namespace detail {
+
 // The linear functional x -> det[x, b, c] / det[a, b, c]: the coefficient of a when x is written in (a, b, c).
 JAXCT_HD Vec3<double> coefficient_of(const Vec3<double>& a, const Vec3<double>& b, const Vec3<double>& c) {
   const Vec3<double> n = cross(b, c);

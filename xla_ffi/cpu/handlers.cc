@@ -39,11 +39,6 @@ Status dispatch(Model model, Direction direction, const Call<double>& call, cons
   return kernels().run_f64(model, direction, call, executor);
 }
 
-template <typename T>
-Vec3<double> load(const T* p) {
-  return {{static_cast<double>(p[0]), static_cast<double>(p[1]), static_cast<double>(p[2])}};
-}
-
 bool inside_grid(const CallAttributes& a, const GridVectors& grid, const Vec3<double>& point) {
   const int64_t n[3] = {a.nz, a.ny, a.nx};
   for (int i = 0; i < 3; ++i)
@@ -54,14 +49,14 @@ bool inside_grid(const CallAttributes& a, const GridVectors& grid, const Vec3<do
 // What Python checks for concrete values, and traced ones only meet here. Empty where the geometry is sound.
 template <typename T>
 std::string find_fault(const CallAttributes& a, const Scan& scan, const T* vectors, const T* grid_values, Model model) {
-  const GridVectors grid = {load(grid_values), load(grid_values + 3)};
+  const GridVectors grid = unpack_grid(grid_values);
   for (int i = 0; i < 3; ++i)
     if (!(grid.voxel_size[i] > 0.0) || !std::isfinite(grid.voxel_size[i]) || !std::isfinite(grid.center[i]))
       return "the grid's voxel_size must be positive and finite and its center finite";
   const bool footprint = model == Model::kSeparableFootprint || model == Model::kDistanceDriven;
   for (int64_t v = 0; v < scan.views; ++v) {
     const T* p = vectors + v * 12;
-    const ViewVectors view = {load(p), load(p + 3), load(p + 6), load(p + 9)};
+    const ViewVectors view = unpack_view(p);
     const std::string where = "view " + std::to_string(v) + " of the geometry ";
     for (int i = 0; i < 12; ++i)
       if (!std::isfinite(static_cast<double>(p[i]))) return where + "is not finite";

@@ -60,27 +60,11 @@ Scan scan_of(const Call<T>& call) {
 }
 
 template <typename T>
-Vec3<double> load(const T* p) {
-  return {{static_cast<double>(p[0]), static_cast<double>(p[1]), static_cast<double>(p[2])}};
-}
-
-template <typename T>
-ViewVectors view_vectors(const Call<T>& call, const Item& item, int64_t view) {
-  const T* v = call.vectors + (item.vectors * call.views + view) * 12;
-  return {load(v), load(v + 3), load(v + 6), load(v + 9)};
-}
-
-template <typename T>
-GridVectors grid_vectors(const Call<T>& call, const Item& item) {
-  const T* g = call.grid + item.grid * 6;
-  return {load(g), load(g + 3)};
-}
-
-template <typename T>
 void prepare_views(const Call<T>& call, const Item& item, View<T>* views) {
   const Scan scan = scan_of(call);
-  const GridVectors grid = grid_vectors(call, item);
-  for (int64_t v = 0; v < call.views; ++v) views[v] = make_view<T>(scan, view_vectors(call, item, v), grid);
+  const GridVectors grid = unpack_grid(call.grid + item.grid * 6);
+  const T* vectors = call.vectors + item.vectors * call.views * 12;
+  for (int64_t v = 0; v < call.views; ++v) views[v] = make_view<T>(scan, unpack_view(vectors + v * 12), grid);
 }
 
 inline int64_t tiles(int64_t n, int64_t size) { return (n + size - 1) / size; }
