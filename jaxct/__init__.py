@@ -7,6 +7,7 @@ on first use, so that ``import jaxct`` stays cheap inside training scripts.
 import importlib
 from typing import Any
 
+from jaxct._backends import backends
 from jaxct.geometry import (
     ConeBeam,
     ConeVectors,
@@ -41,6 +42,7 @@ __all__ = [
     "Projector",
     "VolumeGrid",
     "back_project",
+    "backends",
     "forward_project",
     *_LAZY_MODULES,
 ]

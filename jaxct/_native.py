@@ -1,35 +1,120 @@
-"""Loads the native modules and registers their XLA FFI targets."""
+"""Loads the native modules and registers their XLA FFI targets, each once in a process."""
 
 import functools
 import importlib
+import platform as host
+import re
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType, ModuleType
 
 import jax
+import jaxlib
 
-_PLATFORMS = {"cpu": "_cpu", "CUDA": "_cuda"}
+_MODULES = {"cpu": "jaxct._cpu", "cuda": "jaxct._cuda"}
+_XLA_PLATFORMS = {"cpu": "cpu", "cuda": "CUDA"}
+_HOW_TO_BUILD = {
+    "cpu": "in a checkout of jaxct, `pip install .` builds it (with a C++17 compiler)",
+    "cuda": "it is built where nvcc is found. In a checkout of jaxct, with nvcc on PATH: "
+    "`pip install -C cmake.define.JAXCT_CUDA=ON .`",
+}
+_LOADING = threading.Lock()
+
+
+@dataclass(frozen=True)
+class NativeModule:
+    """What became of a native module: loaded, or the reason why not and what to do about it."""
+
+    built: bool
+    reason: str = ""
+    module: ModuleType | None = None  # present when its targets are registered
+
+    @property
+    def loaded(self) -> bool:
+        return self.module is not None
+
+
+def load() -> Mapping[str, NativeModule]:
+    """Register the targets of every native module, once; the outcome by platform, "cpu" and "cuda".
+
+    Neither initialises JAX's back ends nor touches a GPU: JAX keeps the targets of a platform until it starts it.
+    """
+    with _LOADING:
+        return _load_all()
 
 
 @functools.cache
-def load() -> dict[str, str]:
-    """Register every target once. Maps each platform to "loaded" or to the reason why it is not."""
-    return {platform: _load_module(platform, module) for platform, module in _PLATFORMS.items()}
+def _load_all() -> Mapping[str, NativeModule]:
+    return MappingProxyType({platform: _load_module(platform) for platform in _MODULES})
 
 
-def _load_module(platform: str, name: str) -> str:
-    try:
-        module = importlib.import_module(f"jaxct.{name}")
-    except ImportError as error:
-        return f"jaxct.{name} cannot be imported ({error})"
-    for target, handler in module.registrations().items():
-        jax.ffi.register_ffi_target(target, handler, platform=platform)
-    return "loaded"
-
-
-def require() -> None:
-    """Raise unless the CPU module, which every build has, is loaded.
+def require(platform: str = "cpu") -> None:
+    """Raise unless the native module for a platform, "cpu" or "cuda", is loaded.
 
     Raises:
-        ImportError: the module is missing; says why and how to build it.
+        ImportError: the module is missing or unfit; says why and what to do.
     """
-    state = load()["cpu"]
-    if state != "loaded":
-        raise ImportError(f"{state}. Build it with `pip install .` in the source tree (needs a C++17 compiler).")
+    state = load()[platform]
+    if not state.loaded:
+        way_out = " To stay on the CPU, set JAX_PLATFORMS=cpu." if platform == "cuda" else ""
+        raise ImportError(f"{state.reason}.{way_out}", name=_MODULES[platform])
+
+
+def _load_module(platform: str) -> NativeModule:
+    name = _MODULES[platform]
+    try:
+        module = importlib.import_module(name)
+    except ImportError as error:
+        if isinstance(error, ModuleNotFoundError) and error.name == name:
+            absent = f"there is no {name} for Python {host.python_version()} in this installation"
+            return NativeModule(built=False, reason=f"{absent}: {_HOW_TO_BUILD[platform]}")
+        broken = f"{name} is there but cannot be imported ({error})"
+        return NativeModule(built=True, reason=f"{broken}: build jaxct again, on this system and for this Python")
+    if reason := _too_new(module):
+        return NativeModule(built=True, reason=reason)
+    _register(module, _XLA_PLATFORMS[platform])
+    return NativeModule(built=True, module=module)
+
+
+def _register(module: ModuleType, platform: str) -> None:
+    for target, handler in module.registrations().items():
+        jax.ffi.register_ffi_target(target, handler, platform=platform)
+
+
+def _too_new(module: ModuleType) -> str:
+    """Why XLA would refuse the module's handlers, or "".
+
+    Registered all the same, they would take JAX's whole back end down with them: XLA refuses them as it starts.
+    """
+    built, running = ffi_version(module), running_ffi_version()
+    if built is None or running is None or built <= running:
+        return ""
+    return (
+        f"{module.__name__} was built for XLA FFI {version_text(built)}, newer than the {version_text(running)} of "
+        f"jaxlib {jaxlib.__version__}: update jax and jaxlib, or build jaxct with the jax in use "
+        "(`pip install --no-build-isolation --no-deps .` in a checkout)"
+    )
+
+
+def ffi_version(module: ModuleType) -> tuple[int, int] | None:
+    """The version (major, minor) of the XLA FFI headers that a module was built with; None if it does not tell."""
+    tell = getattr(module, "ffi_api_version", None)
+    return tell and tell()
+
+
+@functools.cache
+def running_ffi_version() -> tuple[int, int] | None:
+    """The XLA FFI version of the running jaxlib, from the header that it ships; None without that header."""
+    try:
+        header = Path(jax.ffi.include_dir(), "xla", "ffi", "api", "c_api.h").read_text()
+    except (OSError, RuntimeError):
+        return None
+    numbers = dict(re.findall(r"^#define XLA_FFI_API_(MAJOR|MINOR) (\d+)", header, re.MULTILINE))
+    return (int(numbers["MAJOR"]), int(numbers["MINOR"])) if len(numbers) == 2 else None
+
+
+def version_text(version: tuple[int, int] | None) -> str:
+    """``(0, 3)`` as "0.3"."""
+    return "unknown" if version is None else ".".join(map(str, version))

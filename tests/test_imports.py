@@ -17,7 +17,7 @@ PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 # Lowest first. A module imports from its own layer and from lower ones.
 LAYERS = [
     {"geometry", "_native", "_sharding"},
-    {"_linear"},
+    {"_linear", "_backends"},
     {"projection", "linear", "pet.projection", "filters", "weights", "phantoms", "metrics", "priors", "plot"},
     {"reconstruct", "nn", "io"},
     {"pet"},

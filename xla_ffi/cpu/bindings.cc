@@ -2,6 +2,7 @@
 #include <nanobind/nanobind.h>
 
 #include "cpu/handlers.h"
+#include "xla/ffi/api/c_api.h"
 
 namespace nb = nanobind;
 
@@ -13,4 +14,7 @@ NB_MODULE(_cpu, m) {
     return targets;
   });
   m.def("instruction_set", &jaxct::cpu::instruction_set);
+  m.def(
+      "ffi_api_version", [] { return nb::make_tuple(XLA_FFI_API_MAJOR, XLA_FFI_API_MINOR); },
+      "(major, minor) of the XLA FFI headers this module was built with: XLA refuses newer ones than its own.");
 }
