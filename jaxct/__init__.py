@@ -5,9 +5,8 @@ on first use, so that ``import jaxct`` stays cheap inside training scripts.
 """
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from jaxct._backends import backends
 from jaxct.geometry import (
     ConeBeam,
     ConeVectors,
@@ -17,6 +16,9 @@ from jaxct.geometry import (
     VolumeGrid,
 )
 from jaxct.projection import Projector, back_project, forward_project
+
+if TYPE_CHECKING:
+    from jaxct._backends import backends
 
 __version__ = "0.1.0"
 
@@ -51,6 +53,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name in _LAZY_MODULES:
         return importlib.import_module(f"jaxct.{name}")
+    if name == "backends":
+        return importlib.import_module("jaxct._backends").backends
     raise AttributeError(f"module 'jaxct' has no attribute {name!r}")
 
 

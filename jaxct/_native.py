@@ -6,9 +6,9 @@ import platform as host
 import re
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType, ModuleType
+from typing import NamedTuple
 
 import jax
 import jaxlib
@@ -23,8 +23,7 @@ _HOW_TO_BUILD = {
 _LOADING = threading.Lock()
 
 
-@dataclass(frozen=True)
-class NativeModule:
+class NativeModule(NamedTuple):
     """What became of a native module: loaded, or the reason why not and what to do about it."""
 
     built: bool
