@@ -14,7 +14,18 @@ SANITIZERS := address,undefined,float-cast-overflow
 BUILD_REQUIREMENTS := import tomllib; p = tomllib.load(open("pyproject.toml", "rb")); \
     print(*[r for r in p["build-system"]["requires"] if not r.startswith("jax")], *p["project"]["dependencies"])
 
+# `make test-gpu` and `make bench-gpu` run with a Python that has JAX, its CUDA plugin and everything else: nothing is
+# downloaded. They use their own build of jaxct, for the GPU that is there, ahead of any that is installed.
+GPU_PYTHON := $(or $(PYTHON),python3)
+GPU_BUILD := build/gpu
+GPU_SITE := $(CURDIR)/$(GPU_BUILD)/site
+GPU_JOBS ?= 4
+COMPUTE_SANITIZER ?= compute-sanitizer
+BENCH_GPU_OPTIONS ?=
+GPU_ENV := JAX_PLATFORMS=cuda,cpu XLA_PYTHON_CLIENT_PREALLOCATE=false PYTHONPATH=$(GPU_SITE):$(CURDIR):$(PYTHONPATH)
+
 .PHONY: help demo test build lint format native-test asan pytest clean
+.PHONY: gpu-device build-gpu test-gpu pytest-gpu sanitize-gpu bench-gpu
 help:
 	@echo "make demo         reconstruct the bundled measured walnut into demo/"
 	@echo "make test         every check: lint, types, native tests, sanitizers, pytest"
@@ -22,6 +33,8 @@ help:
 	@echo "make lint         ruff, clang-format and mypy        make format   apply the formatters"
 	@echo "make native-test  the C++ tests                      make asan     the same under ASan and UBSan"
 	@echo "make pytest       the Python tests                   make clean    remove $(VENV), build and demo"
+	@echo "make test-gpu     on a machine with a GPU: build for it, tests/gpu, compute-sanitizer (docs/gpu-checks.md)"
+	@echo "make bench-gpu    on a machine with a GPU: times beside other libraries, into benchmarks/results"
 
 demo: $(VENV)/.demo
 	$(VENV)/bin/jaxct demo -o demo/
@@ -54,6 +67,56 @@ asan: $(VENV)/.build-requirements
 # PYTHONDEVMODE is `python -X dev` that pytest-xdist's workers inherit.
 pytest: build
 	PYTHONDEVMODE=1 $(PY) -m pytest -n auto --maxprocesses=4
+
+# No barrier between the parts: `make -k test-gpu` runs the rest after one has failed.
+test-gpu: pytest-gpu sanitize-gpu
+
+gpu-device:
+	@$(GPU_PYTHON) tests/gpu/device.py
+
+build-gpu: $(GPU_BUILD)/.installed
+
+# Without isolation or an index: no network. For this GPU alone, which compiles faster than the several of a release.
+$(GPU_BUILD)/.installed: pyproject.toml $(CMAKE_FILES) $(NATIVE_FILES) $(shell find jaxct -name '*.py') | gpu-device
+	$(GPU_PYTHON) -m pip install --no-build-isolation --no-deps --no-index --upgrade --target $(GPU_SITE) . \
+	    -C build-dir=$(GPU_BUILD)/cmake -C cmake.define.JAXCT_CUDA=ON \
+	    -C cmake.define.CMAKE_CUDA_ARCHITECTURES=$$($(GPU_PYTHON) tests/gpu/device.py --architecture)
+	@touch $@
+
+# Warnings of whatever versions are there are not failures of these checks. The last two count memory: one at a time.
+# PYTHONSAFEPATH and append: the checkout's own jaxct, which has no compiled modules, must not come first.
+PYTEST_GPU = $(GPU_ENV) PYTHONSAFEPATH=1 JAXCT_GPU_CHECKS=required JAXCT_GPU_SITE=$(GPU_SITE) \
+    $(GPU_PYTHON) -m pytest --import-mode=append -W default
+GPU_ALONE := tests/gpu/test_memory.py tests/gpu/test_large.py
+HAVE_XDIST := import importlib.util; print("-n $(GPU_JOBS)" if importlib.util.find_spec("xdist") else "")
+
+pytest-gpu: build-gpu
+	$(PYTEST_GPU) $$($(GPU_PYTHON) -c '$(HAVE_XDIST)') tests/gpu $(addprefix --ignore=,$(GPU_ALONE))
+	$(PYTEST_GPU) $(GPU_ALONE)
+
+# The platform allocator gives every buffer its own allocation, so that a step out of one is seen. jaxct's kernels alone
+# are looked at, by name; the errors planted in kernels of that name must be found.
+SANITIZE := $(COMPUTE_SANITIZER) --error-exitcode 1 --kernel-regex kns=jaxct --report-api-errors no --target-processes all
+SANITIZE_ENV := $(GPU_ENV) PYTHONSAFEPATH=1 XLA_PYTHON_CLIENT_ALLOCATOR=platform XLA_FLAGS=--xla_gpu_enable_command_buffer=
+PLANTED := $(GPU_BUILD)/planted
+
+sanitize-gpu: build-gpu $(PLANTED)
+	@for tool in memcheck racecheck; do \
+	    echo "compute-sanitizer $$tool, on a planted error"; \
+	    if $(SANITIZE) --tool $$tool $(PLANTED) $$tool >$(PLANTED).log 2>&1; then \
+	        cat $(PLANTED).log; echo "compute-sanitizer $$tool does not find it" >&2; exit 1; \
+	    fi; \
+	    grep -q "SUMMARY: [1-9]" $(PLANTED).log || { cat $(PLANTED).log; exit 1; }; \
+	    echo "compute-sanitizer $$tool, on every operator"; \
+	    $(SANITIZE_ENV) $(SANITIZE) --tool $$tool $(GPU_PYTHON) -m tests.gpu.sanitize || exit 1; \
+	done
+
+$(PLANTED): tests/gpu/planted.cu | gpu-device
+	mkdir -p $(@D)
+	nvcc -o $@ $<
+
+bench-gpu: build-gpu
+	$(GPU_ENV) $(GPU_PYTHON) benchmarks/gpu.py $(BENCH_GPU_OPTIONS)
 
 clean:
 	rm -rf $(VENV) build demo

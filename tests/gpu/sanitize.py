@@ -1,0 +1,91 @@
+"""Every operator on tiny sizes, for compute-sanitizer: ``compute-sanitizer python -m tests.gpu.sanitize``.
+
+Odd sizes, so that blocks hang over every edge; planar, axial and tilted set-ups, rays that miss the volume and volumes
+that miss the detector, all storage types, both precisions, and batches with shared and with mapped operands.
+"""
+
+import sys
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import jaxct
+from tests.geometries import CASES, models_for
+from tests.gpu.device import NoDeviceError, find_device
+
+NAMES = (
+    "parallel_2d",
+    "fan_curved",
+    "parallel_3d",
+    "cone_flat",
+    "cone_curved",
+    "cone_half_missing",
+    "cone_one_pixel",
+    "laminography_shallow",
+    "cone_flat_tilted",
+    "cone_arbitrary",
+)
+BATCH = 5  # more than one pack of four
+FAST = {"precision": "fast"}
+# What an operator is tried on: dtype of the data, options, and axes that vmap maps in data and vectors.
+VARIANTS: dict[str, tuple[Any, dict[str, str], tuple[int | None, int | None] | None]] = {
+    "float32": (jnp.float32, {}, None),
+    "float64": (jnp.float64, {}, None),
+    "float16": (jnp.float16, {}, None),
+    "bfloat16": (jnp.bfloat16, {}, None),
+    "fast": (jnp.float32, FAST, None),
+    "over data": (jnp.float32, {}, (0, None)),
+    "over data, float16": (jnp.float16, {}, (0, None)),
+    "over data, fast": (jnp.float32, FAST, (0, None)),
+    "over geometries": (jnp.float32, {}, (None, 0)),
+    "over both": (jnp.float32, {}, (0, 0)),
+}
+
+
+def operators(case, options) -> Iterator[tuple[str, Any]]:
+    """Direction and function of data and vectors, of every operator of a case."""
+    _, grid = case()
+    for model in (*models_for(case), "voxel_driven"):
+        yield "back", lambda y, g, m=model: jaxct.back_project(y, g, grid, model=m, **options)
+        if model != "voxel_driven":
+            yield "forward", lambda x, g, m=model: jaxct.forward_project(x, g, grid, model=m, **options)
+
+
+def run(case, variant: str) -> int:
+    """All operators of a case as one program (compilation takes most of the time); how many that were."""
+    dtype, options, axes = VARIANTS[variant]
+    geometry, grid = case()
+    vectors = geometry.to_vectors()
+    rng = np.random.default_rng(0)
+    batch = (BATCH,) if axes and axes[0] == 0 else ()
+    shapes = {"forward": grid.shape, "back": geometry.projection_shape}
+    data = {d: jnp.asarray(rng.normal(size=(*batch, *shape)), dtype) for d, shape in shapes.items()}
+    if axes and axes[1] == 0:
+        vectors = jax.tree.map(lambda leaf: jnp.stack([leaf] * BATCH), vectors)
+    chosen = list(operators(case, options))
+    mapped = partial(jax.vmap, in_axes=axes) if axes else lambda f: f
+    results = jax.jit(lambda data, g: [mapped(project)(data[d], g) for d, project in chosen])(data, vectors)
+    if not all(np.isfinite(np.asarray(r, np.float64)).all() for r in results):
+        raise ArithmeticError(f"{case}, {variant}: a result is not finite")
+    return len(chosen)
+
+
+def main() -> int:
+    try:
+        device = find_device()
+    except NoDeviceError as error:
+        print(f"Nothing to sanitize: {error}.", file=sys.stderr)
+        return 1
+    chosen = [case for case in CASES if case.name in NAMES]
+    with jax.enable_x64(True):
+        calls = sum(run(case, variant) for case in chosen for variant in VARIANTS)
+    print(f"{calls} calls of {len(chosen)} set-ups ran on {device}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,81 @@
+"""A traced geometry that is unsound gives NaN, and nothing else breaks: kernels cannot raise, and XLA cannot look."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxct
+from jaxct.linear import BACK_MODELS
+
+pytestmark = pytest.mark.usefixtures("real_gpu")  # the CPU back end returns an error instead
+
+GRID = jaxct.VolumeGrid((6, 7, 8))
+VOLUME = np.ones((6, 7, 8), np.float32)
+PROJECTIONS = np.ones((4, 5, 9), np.float32)
+
+UNSOUND = [("angles", np.nan), ("source_origin_distance", 1.0), ("pixel_size", 0.0), ("detector_offset", np.inf)]
+
+
+def _cone(**changes):
+    options = {
+        "angles": np.arange(4.0),
+        "source_origin_distance": 30.0,
+        "source_detector_distance": 50.0,
+        "detector_shape": (5, 9),
+        "pixel_size": 1.0,
+    }
+    return jaxct.ConeBeam(**{**options, **changes})
+
+
+def _operators(model, **options):
+    yield jax.jit(lambda cone: jaxct.back_project(PROJECTIONS, cone, GRID, model=model, **options))
+    if model != "voxel_driven":
+        yield jax.jit(lambda cone: jaxct.forward_project(VOLUME, cone, GRID, model=model, **options))
+
+
+@pytest.mark.parametrize("options", [{}, {"precision": "fast"}], ids=["exact", "fast"])
+@pytest.mark.parametrize(("name", "value"), UNSOUND)
+@pytest.mark.parametrize("model", BACK_MODELS)
+def test_every_view_unsound(model, name, value, options):
+    wrong = jnp.full(4, value) if name == "angles" else jnp.float32(value)
+    for run in _operators(model, **options):
+        # The constructor does not look at traced values.
+        unsound = jax.jit(lambda v: _cone(**{name: v}))(wrong)
+        assert np.isnan(np.asarray(run(unsound))).all()
+        assert np.isfinite(np.asarray(run(_cone()))).all(), "the next sound call suffers"
+
+
+@pytest.mark.parametrize("model", BACK_MODELS)
+def test_one_view_unsound(model):
+    """Its own projection is NaN and the others are not; every voxel of a back projection depends on it."""
+    angles = jnp.array([0.0, 1.0, jnp.nan, 3.0])
+    back, *forward = _operators(model)
+    cone = jax.jit(lambda a: _cone(angles=a))(angles)
+    assert np.isnan(np.asarray(back(cone))).all()
+    for run in forward:
+        unsound = np.isnan(np.asarray(run(cone))).reshape(4, -1)
+        assert unsound[2].all()
+        assert not unsound[[0, 1, 3]].any()
+
+
+@pytest.mark.parametrize("model", BACK_MODELS)
+def test_one_geometry_of_a_batch_unsound(model):
+    distances = jnp.array([30.0, 1.0, 40.0])
+    for run in _operators(model):
+        result = jax.vmap(lambda d, f=run: f(_cone(source_origin_distance=d)))(distances)
+        unsound = np.isnan(np.asarray(result)).reshape(3, -1)
+        assert unsound[1].all()
+        assert not unsound[[0, 2]].any()
+
+
+@pytest.mark.parametrize("model", ["separable_footprint", "distance_driven"])
+def test_steep_rows_for_a_footprint_model(model):
+    def project(tilt):
+        row = jnp.stack([jnp.cos(tilt), jnp.sin(tilt), 0.0])[None]
+        ray = jnp.stack([jnp.sin(tilt), -jnp.cos(tilt), 0.0])[None]
+        rays = jaxct.ParallelVectors(ray, jnp.zeros((1, 3)), row, jnp.array([[0.0, 0.0, 1.0]]), (5, 9))
+        return jaxct.forward_project(VOLUME, rays, GRID, model=model)
+
+    assert np.isfinite(np.asarray(jax.jit(project)(0.1))).all()
+    assert np.isnan(np.asarray(jax.jit(project)(1.0))).all()

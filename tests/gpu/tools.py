@@ -1,0 +1,68 @@
+"""What the GPU checks share: the two devices, and operators of geometries that are the same bits on both."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+import jaxct
+from jaxct import linear, reference
+from tests.geometries import CASES, Case, models_for
+from tests.gpu.conftest import REHEARSAL
+
+DIRECTIONS = ("forward", "back")
+# One small set-up of each kind; values over the whole catalogue are test_values' promise.
+SOME = [c for c in CASES if c.name in ("parallel_2d", "fan_curved", "parallel_3d", "cone_flat", "cone_curved_tilted")]
+SOME_OPERATORS = [(case, model) for case in SOME for model in (*models_for(case), "voxel_driven")]
+
+
+def cpu() -> jax.Device:
+    return jax.devices("cpu")[0]
+
+
+def gpu() -> jax.Device:
+    """The GPU; in a rehearsal, the CPU."""
+    return cpu() if REHEARSAL else jax.devices("gpu")[0]
+
+
+def on(device: jax.Device, function: Callable[..., Any], *arrays: Any) -> Any:
+    """``function(*arrays)``, computed on ``device``."""
+    with jax.default_device(device):
+        return function(*jax.device_put(arrays, device))
+
+
+def fixed(case: Case) -> tuple[Any, jaxct.VolumeGrid]:
+    """The case's vectors and grid as NumPy arrays: a geometry computed on each device would differ in its last bits."""
+    with jax.default_device(cpu()):
+        geometry, grid = case()
+        return jax.tree.map(np.asarray, (geometry.to_vectors(), grid))
+
+
+def operator(direction: str, case: Case, model: str, **options: Any) -> Callable[..., Any]:
+    """A case's forward or back projector as a function of the data alone."""
+    geometry, grid = fixed(case)
+    if direction == "back":
+        return lambda y: jaxct.back_project(y, geometry, grid, model=model, **options)
+    if model == "voxel_driven":  # internal
+        return lambda x: linear.project("forward", x, geometry, grid, model, **options)
+    return lambda x: jaxct.forward_project(x, geometry, grid, model=model, **options)
+
+
+def oracle(direction: str, case: Case, model: str, data: Any) -> np.ndarray:
+    """The reference in double precision, on the CPU."""
+    geometry, grid = fixed(case)
+    project = reference.forward_project if direction == "forward" else reference.back_project
+    with jax.enable_x64(True):
+        return on(cpu(), lambda a: project(a, geometry, grid, model=model, dtype=np.float64), data)
+
+
+def shape_of_input(direction: str, case: Case) -> tuple[int, ...]:
+    geometry, grid = fixed(case)
+    return grid.shape if direction == "forward" else geometry.projection_shape
+
+
+def data_for(direction: str, case: Case, dtype: Any = np.float32, batch: tuple[int, ...] = (), seed: int = 0) -> Any:
+    """Random input of either sign, as a NumPy array."""
+    values = np.random.default_rng(seed).normal(size=(*batch, *shape_of_input(direction, case)))
+    return values.astype(dtype)
