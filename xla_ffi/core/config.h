@@ -10,6 +10,13 @@
 #define JAXCT_HD inline
 #endif
 
+// Before a loop whose arrays must stay in registers.
+#if defined(__CUDACC__)
+#define JAXCT_UNROLL _Pragma("unroll")
+#else
+#define JAXCT_UNROLL
+#endif
+
 #ifndef JAXCT_ISA
 #define JAXCT_ISA baseline
 #endif

@@ -18,33 +18,53 @@ struct RayWalk {
 };
 
 template <typename T>
-JAXCT_HD RayWalk<T> make_walk(const Scan& scan, const View<T>& view, const Ray<T>& ray) {
-  const Vec3<T>& d = ray.direction;
-  RayWalk<T> walk;
-  int i = 0;
-  if (std::abs(d[1]) > std::abs(d[i])) i = 1;
-  if (std::abs(d[2]) > std::abs(d[i])) i = 2;
+JAXCT_HD int dominant_axis(const Vec3<T>& d) {
+  const T x = std::abs(d[2]), y = std::abs(d[1]), z = std::abs(d[0]);
+  if (y > z) return x > y ? 2 : 1;
+  return x > z ? 2 : 0;
+}
+
+// Along any axis that the ray is not perpendicular to.
+template <typename T>
+JAXCT_HD RayWalk<T> make_walk_along(const Scan& scan, const View<T>& view, const Ray<T>& ray, int i) {
   const int j = i == 2 ? 0 : i + 1;
   const int k = j == 2 ? 0 : j + 1;
+  const T d = pick(ray.direction.c, i);
+  RayWalk<T> walk;
   walk.axis = i;
   walk.minor_a = j;
   walk.minor_b = k;
   walk.middle = static_cast<T>(scan.middle(i));
-  walk.a = static_cast<T>(scan.middle(j)) - ray.moment[k] / d[i];
-  walk.b = static_cast<T>(scan.middle(k)) + ray.moment[j] / d[i];
-  walk.slope_a = d[j] / d[i];
-  walk.slope_b = d[k] / d[i];
-  walk.step = norm(d * view.voxel_size) / std::abs(d[i]);
-  walk.ascending = d[i] > T(0);
+  walk.a = static_cast<T>(scan.middle(j)) - pick(ray.moment.c, k) / d;
+  walk.b = static_cast<T>(scan.middle(k)) + pick(ray.moment.c, j) / d;
+  walk.slope_a = pick(ray.direction.c, j) / d;
+  walk.slope_b = pick(ray.direction.c, k) / d;
+  walk.step = norm(ray.direction * view.voxel_size) / std::abs(d);
+  walk.ascending = d > T(0);
   const T behind = walk.ascending ? T(-1e30) : T(1e30);
-  walk.origin = view.beam == Beam::kParallel ? behind : view.origin[i] + walk.middle;
+  walk.origin = view.beam == Beam::kParallel ? behind : pick(view.origin.c, i) + walk.middle;
   return walk;
+}
+
+template <typename T>
+JAXCT_HD RayWalk<T> make_walk(const Scan& scan, const View<T>& view, const Ray<T>& ray) {
+  return make_walk_along(scan, view, ray, dominant_axis(ray.direction));
+}
+
+// False for rays that are far from any grid, or not numbers.
+template <typename T>
+JAXCT_HD bool is_walkable(const RayWalk<T>& walk) {
+  return std::abs(walk.a) < T(1e9) && std::abs(walk.b) < T(1e9);
 }
 
 // A box of voxels, [begin, end) per axis.
 struct VoxelBox {
   int32_t begin[3], end[3];
 };
+
+JAXCT_HD VoxelBox whole_grid(const Scan& scan) {
+  return {{0, 0, 0}, {static_cast<int32_t>(scan.nz), static_cast<int32_t>(scan.ny), static_cast<int32_t>(scan.nx)}};
+}
 
 namespace detail {
 
@@ -70,14 +90,14 @@ JAXCT_HD void narrow(T position, T slope, T middle, T lo, T hi, IndexRange& rang
 // The slabs in which the ray's stencil can touch the box. Slightly generous: callers test each cell.
 template <typename T>
 JAXCT_HD IndexRange slabs_in(const RayWalk<T>& walk, const VoxelBox& box) {
-  IndexRange range = {box.begin[walk.axis], box.end[walk.axis]};
-  if (!(std::abs(walk.a) < T(1e9) && std::abs(walk.b) < T(1e9))) return {0, 0};
+  IndexRange range = {pick(box.begin, walk.axis), pick(box.end, walk.axis)};
+  if (!is_walkable(walk)) return {0, 0};
   // Rounding of a position must not drop a slab that another caller keeps.
   const T slack = T(1.01);
-  detail::narrow(walk.a, walk.slope_a, walk.middle, static_cast<T>(box.begin[walk.minor_a]) - slack,
-                 static_cast<T>(box.end[walk.minor_a]) + slack, range);
-  detail::narrow(walk.b, walk.slope_b, walk.middle, static_cast<T>(box.begin[walk.minor_b]) - slack,
-                 static_cast<T>(box.end[walk.minor_b]) + slack, range);
+  detail::narrow(walk.a, walk.slope_a, walk.middle, static_cast<T>(pick(box.begin, walk.minor_a)) - slack,
+                 static_cast<T>(pick(box.end, walk.minor_a)) + slack, range);
+  detail::narrow(walk.b, walk.slope_b, walk.middle, static_cast<T>(pick(box.begin, walk.minor_b)) - slack,
+                 static_cast<T>(pick(box.end, walk.minor_b)) + slack, range);
   return range;
 }
 
@@ -95,20 +115,57 @@ struct Stencil {
   T weight[2][2];  // [a][b], in slab thicknesses
 };
 
-// visit(slab, cell_a, cell_b, stencil): the four cells are (cell_a + 0|1, cell_b + 0|1).
+// Where a ray crosses slab k: the four cells of its stencil are (cell_a + 0|1, cell_b + 0|1).
+template <typename T>
+struct Crossing {
+  int32_t cell_a, cell_b;
+  Slab<T> slab;
+};
+
+template <typename T>
+JAXCT_HD Crossing<T> cross_slab(const RayWalk<T>& walk, int32_t k) {
+  const T offset = static_cast<T>(k) - walk.middle;
+  const T a = multiply_add(walk.slope_a, offset, walk.a);
+  const T b = multiply_add(walk.slope_b, offset, walk.b);
+  const int32_t cell_a = floor_index(a);
+  const int32_t cell_b = floor_index(b);
+  const T source = clamp(walk.origin - (static_cast<T>(k) - T(0.5)), T(0), T(1));
+  return {cell_a,
+          cell_b,
+          {a - static_cast<T>(cell_a), b - static_cast<T>(cell_b), walk.slope_a, walk.slope_b,
+           walk.ascending ? source : T(0), walk.ascending ? T(1) : source}};
+}
+
+// visit(slab, cell_a, cell_b, stencil)
 template <typename Model, typename T, typename Visit>
 JAXCT_HD void walk_slabs(const RayWalk<T>& walk, IndexRange slabs, Visit&& visit) {
   for (int32_t k = slabs.begin; k < slabs.end; ++k) {
-    const T offset = static_cast<T>(k) - walk.middle;
-    const T a = walk.a + walk.slope_a * offset;
-    const T b = walk.b + walk.slope_b * offset;
-    const int32_t cell_a = floor_index(a);
-    const int32_t cell_b = floor_index(b);
-    const T source = clamp(walk.origin - (static_cast<T>(k) - T(0.5)), T(0), T(1));
-    const Slab<T> slab = {a - static_cast<T>(cell_a),     b - static_cast<T>(cell_b),    walk.slope_a, walk.slope_b,
-                          walk.ascending ? source : T(0), walk.ascending ? T(1) : source};
-    visit(k, cell_a, cell_b, Model::stencil(slab));
+    const Crossing<T> at = cross_slab(walk, k);
+    visit(k, at.cell_a, at.cell_b, Model::stencil(at.slab));
   }
+}
+
+struct Strides {
+  int64_t axis[3];
+};
+
+JAXCT_HD Strides strides_of(const Scan& scan) { return {{scan.ny * scan.nx, scan.nx, 1}}; }
+
+// f(voxel offset, weight) for the cells of a stencil that lie in the box.
+template <typename T, typename F>
+JAXCT_HD void for_cells(const RayWalk<T>& walk, const VoxelBox& box, const Strides& strides, int32_t k, int32_t a,
+                        int32_t b, const Stencil<T>& stencil, F&& f) {
+  const int i = walk.minor_a, j = walk.minor_b;
+  const int64_t stride_a = pick(strides.axis, i), stride_b = pick(strides.axis, j);
+  const int64_t base = k * pick(strides.axis, walk.axis) + a * stride_a + b * stride_b;
+  const int32_t begin_a = pick(box.begin, i), end_a = pick(box.end, i);
+  const int32_t begin_b = pick(box.begin, j), end_b = pick(box.end, j);
+  const bool a0 = a >= begin_a && a < end_a, a1 = a + 1 >= begin_a && a + 1 < end_a;
+  const bool b0 = b >= begin_b && b < end_b, b1 = b + 1 >= begin_b && b + 1 < end_b;
+  if (a0 && b0) f(base, stencil.weight[0][0]);
+  if (a0 && b1) f(base + stride_b, stencil.weight[0][1]);
+  if (a1 && b0) f(base + stride_a, stencil.weight[1][0]);
+  if (a1 && b1) f(base + stride_a + stride_b, stencil.weight[1][1]);
 }
 
 JAXCT_NAMESPACE_END

@@ -21,6 +21,27 @@ JAXCT_HD constexpr T epsilon() {
   return sizeof(T) == sizeof(float) ? T(1.1920929e-7) : T(2.220446049250313e-16);
 }
 
+// a * b + c. Device code is compiled without contraction, so that two kernels that call one formula get the same bits
+// of it; where fusing pays it is asked for here, for all of them.
+template <typename T>
+JAXCT_HD T multiply_add(T a, T b, T c) {
+#if defined(__CUDA_ARCH__)
+  return fma(a, b, c);
+#else
+  return a * b + c;
+#endif
+}
+
+// v[i] for an i that is not known in advance. An array indexed so would have to leave a GPU's registers.
+template <typename T>
+JAXCT_HD T pick(const T (&v)[3], int i) {
+#if defined(__CUDA_ARCH__)
+  return i == 0 ? v[0] : i == 1 ? v[1] : v[2];
+#else
+  return v[i];
+#endif
+}
+
 // NaN becomes lo: what follows is always a valid index. Two selections, so that it compiles to max and min, not to
 // branches.
 template <typename T>
@@ -46,6 +67,8 @@ struct IndexRange {
   int32_t begin, end;
   JAXCT_HD bool empty() const { return begin >= end; }
 };
+
+JAXCT_HD IndexRange intersect(IndexRange a, IndexRange b) { return {max_of(a.begin, b.begin), min_of(a.end, b.end)}; }
 
 template <typename T>
 JAXCT_HD IndexRange index_range(T lo, T hi, int32_t n) {

@@ -20,4 +20,10 @@ struct Scan {
   JAXCT_HD double middle(int axis) const { return 0.5 * static_cast<double>(size(axis) - 1); }
 };
 
+// The index of a voxel, from the middle of its axis of n voxels.
+template <typename T, typename Index>
+JAXCT_HD T relative(Index index, Index n) {
+  return T(0.5) * static_cast<T>(2 * index - (n - 1));
+}
+
 JAXCT_NAMESPACE_END

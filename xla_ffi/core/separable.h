@@ -34,6 +34,16 @@ struct FootprintModel {
   // Weights are chords of the mean ray through the voxel: they lengthen with the obliquity of the pixel's ray.
   static constexpr bool kObliquity = true;
 
+  // A pixel has a weight only where the voxel's cross-section meets the strip between the rays through its edges.
+  template <typename T>
+  JAXCT_HD static T pixel_reach() {
+    return T(0);
+  }
+  template <typename T>
+  JAXCT_HD static T voxel_reach() {
+    return T(0.5);
+  }
+
   template <typename T>
   JAXCT_HD static Trapezoid<T> project_shadow(const View<T>& view, Beam beam, T across, T depth) {
     return Shape::template shadow<T>([&](T y, T x) {
@@ -88,9 +98,38 @@ struct FootprintModel {
 
   template <typename T>
   JAXCT_HD static T row_weight(T edge, T slope, int32_t z, int32_t row) {
-    return overlap(edge + slope * static_cast<T>(z), edge + slope * static_cast<T>(z + 1), static_cast<T>(row),
-                   static_cast<T>(row + 1));
+    return overlap(multiply_add(slope, static_cast<T>(z), edge), multiply_add(slope, static_cast<T>(z + 1), edge),
+                   static_cast<T>(row), static_cast<T>(row + 1));
   }
 };
+
+// Rows that run towards -z are counted from the other end: slopes are positive from here on.
+template <typename Model, typename T>
+JAXCT_HD auto make_upward_column(const Scan& scan, const View<T>& view, Beam beam, T y, T x) {
+  auto column = Model::make_column(scan, view, beam, y, x);
+  const T flipped = static_cast<T>(scan.rows) - column.edge;
+  column.edge = column.slope < T(0) ? flipped : column.edge;
+  column.slope = std::abs(column.slope);
+  return column;
+}
+
+template <typename T>
+JAXCT_HD bool rows_run_down(const View<T>& view) {
+  return view.along.slope[0] < T(0);
+}
+
+// f(pixel offset, weight) for each pixel of a voxel's footprint within a band of columns.
+template <typename Model, typename T, typename F>
+JAXCT_HD void for_footprint(const Scan& scan, const View<T>& view, const Vec3<T>& q, IndexRange band, F&& f) {
+  const auto voxel = Model::make_voxel(scan, view, q);
+  if (!(voxel.scale > T(0))) return;
+  const IndexRange cols = intersect(voxel.column.range(static_cast<int32_t>(scan.cols)), band);
+  if (cols.empty()) return;
+  const IndexRange rows = voxel.row.range(static_cast<int32_t>(scan.rows));
+  for (int32_t c = cols.begin; c < cols.end; ++c) {
+    const T weight = voxel.scale * voxel.column.weight(c);
+    for (int32_t r = rows.begin; r < rows.end; ++r) f(r * scan.cols + c, weight * voxel.row.weight(r));
+  }
+}
 
 JAXCT_NAMESPACE_END

@@ -2,7 +2,7 @@
 // Three components in array order (z, y, x).
 #include <cmath>
 
-#include "core/config.h"
+#include "core/scalar.h"
 
 JAXCT_NAMESPACE_BEGIN
 
@@ -47,7 +47,7 @@ JAXCT_HD Vec3<T> operator/(const Vec3<T>& a, const Vec3<T>& b) {
 
 template <typename T>
 JAXCT_HD T dot(const Vec3<T>& a, const Vec3<T>& b) {
-  return a[0] * b[0] + a[1] * b[1] + a[2] * b[2];
+  return multiply_add(a[2], b[2], multiply_add(a[1], b[1], a[0] * b[0]));
 }
 
 template <typename T>

@@ -179,11 +179,12 @@ struct Ray {
   Vec3<T> direction, moment;  // index units
 };
 
+// Through any place of the detector, in pixels: (0, 0) is the middle of the first.
 template <typename T>
-JAXCT_HD Ray<T> make_ray(const View<T>& view, int64_t row, int64_t col) {
+JAXCT_HD Ray<T> make_ray_at(const View<T>& view, T row, T col) {
   T c0 = T(1);
-  T c1 = static_cast<T>(col) - view.col_middle;
-  const T c2 = static_cast<T>(row) - view.row_middle + view.row_shift;
+  T c1 = col - view.col_middle;
+  const T c2 = row - view.row_middle + view.row_shift;
   if (view.beam == Beam::kCurvedCone) {
     const T angle = c1 * view.angle_step;
     c0 = std::cos(angle);
@@ -191,6 +192,11 @@ JAXCT_HD Ray<T> make_ray(const View<T>& view, int64_t row, int64_t col) {
   }
   return {c0 * view.direction[0] + c1 * view.direction[1] + c2 * view.direction[2],
           c0 * view.moment[0] + c1 * view.moment[1] + c2 * view.moment[2]};
+}
+
+template <typename T>
+JAXCT_HD Ray<T> make_ray(const View<T>& view, int64_t row, int64_t col) {
+  return make_ray_at(view, static_cast<T>(row), static_cast<T>(col));
 }
 
 // 1/cos of the angle between the ray of a pixel and the detector's normal there.

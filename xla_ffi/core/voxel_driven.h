@@ -13,6 +13,16 @@ struct VoxelDriven {
 
   static constexpr bool kObliquity = false;
 
+  // A pixel has a weight where the voxel's centre falls within a pixel of its middle.
+  template <typename T>
+  JAXCT_HD static T pixel_reach() {
+    return T(0.5);
+  }
+  template <typename T>
+  JAXCT_HD static T voxel_reach() {
+    return T(0);
+  }
+
   template <typename T>
   JAXCT_HD static T weight(const View<T>& view, T m) {
     return view.power[0] + m * (view.power[1] + m * view.power[2]);
@@ -46,7 +56,7 @@ struct VoxelDriven {
 
   template <typename T>
   JAXCT_HD static T row_weight(T edge, T slope, int32_t z, int32_t row) {
-    return Hat<T>{edge + slope * static_cast<T>(z)}.weight(row);
+    return Hat<T>{multiply_add(slope, static_cast<T>(z), edge)}.weight(row);
   }
 };
 

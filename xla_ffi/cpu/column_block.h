@@ -7,26 +7,6 @@
 JAXCT_NAMESPACE_BEGIN
 namespace loops {
 
-// Rows that run towards -z are counted from the other end: slopes are positive from here on.
-template <typename Model, typename T>
-JAXCT_HD auto make_upward_column(const Scan& scan, const View<T>& view, Beam beam, T y, T x) {
-  auto column = Model::make_column(scan, view, beam, y, x);
-  const T flipped = static_cast<T>(scan.rows) - column.edge;
-  column.edge = column.slope < T(0) ? flipped : column.edge;
-  column.slope = std::abs(column.slope);
-  return column;
-}
-
-template <typename T>
-bool rows_run_down(const View<T>& view) {
-  return view.along.slope[0] < T(0);
-}
-
-template <typename T>
-T relative(int64_t index, double middle) {
-  return static_cast<T>(static_cast<double>(index) - middle);
-}
-
 template <typename Model, typename T>
 class ColumnBlock {
  public:
@@ -55,7 +35,7 @@ class ColumnBlock {
   static constexpr int32_t kTaps = 4;
 
   JAXCT_HD void compute_run(const View<T>& view, Beam beam, int64_t y, int64_t x_begin, int32_t n, IndexRange band) {
-    const T row = relative<T>(y, scan_.middle(1)), x = relative<T>(x_begin, scan_.middle(2));
+    const T row = relative<T>(y, scan_.ny), x = relative<T>(x_begin, scan_.nx);
     const Scan scan = scan_;
     const auto cols = static_cast<int32_t>(scan.cols);
     // Stores to local arrays cannot touch what the loop reads, so the compiler may keep that in registers.

@@ -6,7 +6,7 @@
 #include <string>
 
 #include "abi.h"
-#include "core/view.h"
+#include "core/soundness.h"
 #include "cpu/executor.h"
 #include "cpu/kernels.h"
 
@@ -39,35 +39,35 @@ Status dispatch(Model model, Direction direction, const Call<double>& call, cons
   return kernels().run_f64(model, direction, call, executor);
 }
 
-bool inside_grid(const CallAttributes& a, const GridVectors& grid, const Vec3<double>& point) {
-  const int64_t n[3] = {a.nz, a.ny, a.nx};
-  for (int i = 0; i < 3; ++i)
-    if (std::abs(point[i] - grid.center[i]) >= 0.5 * static_cast<double>(n[i]) * grid.voxel_size[i]) return false;
-  return true;
+std::string describe(Fault fault) {
+  switch (fault) {
+    case Fault::kNone:
+      return "";
+    case Fault::kGrid:
+      return "the grid's voxel_size must be positive and finite and its center finite";
+    case Fault::kNotFinite:
+      return "is not finite";
+    case Fault::kDegenerate:
+      return "is degenerate: its rays do not cross the detector's plane";
+    case Fault::kSourceInside:
+      return "has its source inside the volume";
+    case Fault::kNotTangent:
+      return "has a curved detector whose column axis is not tangent to the arc about the source";
+    case Fault::kRowsFarFromZ:
+      return "has a detector row axis too far from z for a footprint model; use model='joseph'";
+  }
+  return "";
 }
 
-// What Python checks for concrete values, and traced ones only meet here. Empty where the geometry is sound.
+// Empty where the geometry is sound.
 template <typename T>
-std::string find_fault(const CallAttributes& a, const Scan& scan, const T* vectors, const T* grid_values, Model model) {
+std::string find_faults(const Scan& scan, const T* vectors, const T* grid_values, Model model) {
   const GridVectors grid = unpack_grid(grid_values);
-  for (int i = 0; i < 3; ++i)
-    if (!(grid.voxel_size[i] > 0.0) || !std::isfinite(grid.voxel_size[i]) || !std::isfinite(grid.center[i]))
-      return "the grid's voxel_size must be positive and finite and its center finite";
-  const bool footprint = model == Model::kSeparableFootprint || model == Model::kDistanceDriven;
-  for (int64_t v = 0; v < scan.views; ++v) {
-    const T* p = vectors + v * 12;
-    const ViewVectors view = unpack_view(p);
-    const std::string where = "view " + std::to_string(v) + " of the geometry ";
-    for (int i = 0; i < 12; ++i)
-      if (!std::isfinite(static_cast<double>(p[i]))) return where + "is not finite";
-    if (is_degenerate(scan, view)) return where + "is degenerate: its rays do not cross the detector's plane";
-    if (scan.beam != Beam::kParallel && inside_grid(a, grid, view.anchor))
-      return where + "has its source inside the volume";
-    if (scan.beam == Beam::kCurvedCone && !is_tangent(view))
-      return where + "has a curved detector whose column axis is not tangent to the arc about the source";
-    if (footprint && !rows_near_z(view.row_axis))
-      return where + "has a detector row axis too far from z for a footprint model; use model='joseph'";
-  }
+  if (const Fault fault = find_fault(grid); fault != Fault::kNone) return describe(fault);
+  for (int64_t v = 0; v < scan.views; ++v)
+    if (const Fault fault = find_fault(scan, unpack_view(vectors + v * 12), grid, is_footprint_model(model));
+        fault != Fault::kNone)
+      return "view " + std::to_string(v) + " of the geometry " + describe(fault);
   return "";
 }
 
@@ -88,8 +88,8 @@ ffi::Error run_typed(Model model, Direction direction, ffi::ThreadPool pool, con
                 operand_item(b, result, grid.dimensions(), a.batch_axes)};
     const bool seen = i > 0 && items[i].vectors == items[i - 1].vectors && items[i].grid == items[i - 1].grid;
     const std::string fault = seen ? ""
-                                   : find_fault(a, scan, vectors.typed_data<T>() + items[i].vectors * views * 12,
-                                                grid.typed_data<T>() + items[i].grid * 6, model);
+                                   : find_faults(scan, vectors.typed_data<T>() + items[i].vectors * views * 12,
+                                                 grid.typed_data<T>() + items[i].grid * 6, model);
     if (!fault.empty()) return ffi::Error::InvalidArgument("jaxct: " + fault);
   }
   if (items.empty() || out->element_count() == 0) return ffi::Error::Success();

@@ -13,8 +13,8 @@
 JAXCT_NAMESPACE_BEGIN
 namespace loops {
 
-using jaxct::cpu::Direction;
-using jaxct::cpu::Model;
+using jaxct::Direction;
+using jaxct::Model;
 
 template <typename M, typename T>
 Status run_rays(const Problem<T>& p, Direction direction, const Executor& executor) {

@@ -3,10 +3,10 @@
 // the core, whose types differ from one instruction set to the next.
 #include <cstdint>
 
+#include "operators.h"
+
 namespace jaxct::cpu {
 
-enum class Model { kJoseph, kSiddon, kSeparableFootprint, kDistanceDriven, kVoxelDriven };
-enum class Direction { kForward, kBack };
 enum class Status { kOk, kOutOfMemory };
 
 // Runs body(data, task) for every task in [0, tasks), on XLA's pool.

@@ -9,31 +9,13 @@ namespace loops {
 
 template <typename T>
 Vec3<T> relative_index(const Scan& scan, int64_t z, int64_t y, int64_t x) {
-  return {{static_cast<T>(static_cast<double>(z) - scan.middle(0)),
-           static_cast<T>(static_cast<double>(y) - scan.middle(1)),
-           static_cast<T>(static_cast<double>(x) - scan.middle(2))}};
+  return {{relative<T>(z, scan.nz), relative<T>(y, scan.ny), relative<T>(x, scan.nx)}};
 }
-
-inline IndexRange intersect(IndexRange a, IndexRange b) { return {max_of(a.begin, b.begin), min_of(a.end, b.end)}; }
 
 template <typename T>
 void scale_by_obliquity(const Scan& scan, const View<T>& view, const T* in, T* out) {
   for (int64_t r = 0; r < scan.rows; ++r)
     for (int64_t c = 0; c < scan.cols; ++c) out[r * scan.cols + c] = obliquity(view, r, c) * in[r * scan.cols + c];
-}
-
-// f(pixel offset, weight) for each pixel of a voxel's footprint within a band of columns.
-template <typename Model, typename T, typename F>
-inline void for_footprint(const Scan& scan, const View<T>& view, const Vec3<T>& q, IndexRange band, F&& f) {
-  const auto voxel = Model::make_voxel(scan, view, q);
-  if (!(voxel.scale > T(0))) return;
-  const IndexRange cols = intersect(voxel.column.range(static_cast<int32_t>(scan.cols)), band);
-  if (cols.empty()) return;
-  const IndexRange rows = voxel.row.range(static_cast<int32_t>(scan.rows));
-  for (int32_t c = cols.begin; c < cols.end; ++c) {
-    const T weight = voxel.scale * voxel.column.weight(c);
-    for (int32_t r = rows.begin; r < rows.end; ++r) f(r * scan.cols + c, weight * voxel.row.weight(r));
-  }
 }
 
 template <typename Model, typename T>

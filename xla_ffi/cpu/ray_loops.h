@@ -7,31 +7,6 @@
 JAXCT_NAMESPACE_BEGIN
 namespace loops {
 
-struct Strides {
-  int64_t axis[3];
-};
-
-inline Strides strides_of(const Scan& scan) { return {{scan.ny * scan.nx, scan.nx, 1}}; }
-
-inline VoxelBox whole_grid(const Scan& scan) {
-  return {{0, 0, 0}, {static_cast<int32_t>(scan.nz), static_cast<int32_t>(scan.ny), static_cast<int32_t>(scan.nx)}};
-}
-
-// f(voxel offset, weight) for the cells of a stencil that lie in the box.
-template <typename T, typename F>
-inline void for_cells(const RayWalk<T>& walk, const VoxelBox& box, const Strides& strides, int32_t k, int32_t a,
-                      int32_t b, const Stencil<T>& stencil, F&& f) {
-  const int i = walk.minor_a, j = walk.minor_b;
-  const int64_t stride_a = strides.axis[i], stride_b = strides.axis[j];
-  const int64_t base = k * strides.axis[walk.axis] + a * stride_a + b * stride_b;
-  const bool a0 = a >= box.begin[i] && a < box.end[i], a1 = a + 1 >= box.begin[i] && a + 1 < box.end[i];
-  const bool b0 = b >= box.begin[j] && b < box.end[j], b1 = b + 1 >= box.begin[j] && b + 1 < box.end[j];
-  if (a0 && b0) f(base, stencil.weight[0][0]);
-  if (a0 && b1) f(base + stride_b, stencil.weight[0][1]);
-  if (a1 && b0) f(base + stride_a, stencil.weight[1][0]);
-  if (a1 && b1) f(base + stride_a + stride_b, stencil.weight[1][1]);
-}
-
 template <typename Model, typename T>
 T integrate(const Problem<T>& p, const View<T>& view, const VoxelBox& grid, const Strides& strides, int64_t row,
             int64_t col) {

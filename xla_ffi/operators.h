@@ -1,0 +1,15 @@
+#pragma once
+// The operators by name: what the handlers of both back ends register and dispatch on.
+
+namespace jaxct {
+
+enum class Model { kJoseph, kSiddon, kSeparableFootprint, kDistanceDriven, kVoxelDriven };
+enum class Direction { kForward, kBack };
+
+constexpr bool is_line_model(Model model) { return model == Model::kJoseph || model == Model::kSiddon; }
+
+constexpr bool is_footprint_model(Model model) {
+  return model == Model::kSeparableFootprint || model == Model::kDistanceDriven;
+}
+
+}  // namespace jaxct
