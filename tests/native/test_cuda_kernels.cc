@@ -1,0 +1,339 @@
+// The CUDA kernels, run on the host a thread after the other through the launches that a stream would get, beside the
+// CPU's loops.
+#include <cstring>
+#include <map>
+
+#include "cuda/run.h"
+#include "problems.h"
+
+namespace {
+
+using namespace problems;
+namespace cu = jaxct::cuda;
+using jaxct::DataType;
+
+// Blocks last to first: nothing may depend on their order.
+struct HostLauncher {
+  int64_t launches = 0;
+
+  template <typename Body>
+  void operator()(const Body& body) {
+    ++launches;
+    for (int64_t block = body.blocks() - 1; block >= 0; --block)
+      for (int thread = 0; thread < Body::kThreads; ++thread) body(block, thread);
+  }
+};
+
+template <typename T>
+constexpr DataType kDataType = std::is_same_v<T, double> ? DataType::kFloat64 : DataType::kFloat32;
+template <>
+constexpr DataType kDataType<cu::Half> = DataType::kFloat16;
+template <>
+constexpr DataType kDataType<cu::Bfloat16> = DataType::kBfloat16;
+
+void run_on_host(const cu::Call& call, HostLauncher& launch) {
+  switch (call.model) {
+    case Model::kJoseph:
+      return cu::run_model<jaxct::Joseph>(call, launch);
+    case Model::kSiddon:
+      return cu::run_model<jaxct::Siddon>(call, launch);
+    case Model::kSeparableFootprint:
+      return cu::run_model<jaxct::SeparableFootprint>(call, launch);
+    case Model::kDistanceDriven:
+      return cu::run_model<jaxct::DistanceDriven>(call, launch);
+    case Model::kVoxelDriven:
+      return cu::run_model<jaxct::VoxelDriven>(call, launch);
+  }
+}
+
+struct BatchShape {
+  std::vector<int64_t> data, vectors, grid;
+};
+
+struct Options {
+  BatchShape batch;
+  bool fast = false;
+  int64_t block_bytes = int64_t{256} << 20;
+};
+
+// Data is what is stored, T what the geometry is given in.
+template <typename T, typename Data>
+std::vector<Data> emulate(Model model, Direction direction, const Problem<T>& p, const std::vector<Data>& in,
+                          const Options& options = {}) {
+  cu::Call call{};
+  call.model = model;
+  call.direction = direction;
+  call.type = kDataType<Data>;
+  call.fast = options.fast;
+  call.block_bytes = options.block_bytes;
+  call.scan = {p.call.views,
+               p.call.rows,
+               p.call.cols,
+               p.call.nz,
+               p.call.ny,
+               p.call.nx,
+               static_cast<jaxct::Beam>(p.call.beam),
+               p.call.planar,
+               p.call.magnification_power};
+  cu::set_batch(call, static_cast<int>(options.batch.data.size()), options.batch.data.data(),
+                options.batch.vectors.data(), options.batch.grid.data());
+  const size_t size = direction == Direction::kForward ? p.projections_size() : p.volume_size();
+  std::vector<Data> out(static_cast<size_t>(call.results) * size);
+  if (!out.empty()) std::memset(out.data(), 0xff, out.size() * sizeof(Data));  // NaN of every type
+  std::vector<unsigned char> workspace(static_cast<size_t>(jaxct::plan_workspace(call.request()).bytes) + 256, 0xee);
+  auto address = reinterpret_cast<uintptr_t>(workspace.data());
+  call.workspace = workspace.data() + (256 - address % 256) % 256;
+  call.in = in.data();
+  call.vectors = p.vectors.data();
+  call.grid = p.grid.data();
+  call.out = out.data();
+  HostLauncher launch;
+  run_on_host(call, launch);
+  return out;
+}
+
+template <typename T>
+size_t in_size(const Problem<T>& p, Direction direction) {
+  return direction == Direction::kForward ? p.volume_size() : p.projections_size();
+}
+
+template <typename Data, typename T>
+std::vector<Data> rounded(const std::vector<T>& x) {
+  std::vector<Data> out;
+  for (T value : x) out.push_back(Data::from(static_cast<float>(value)));
+  return out;
+}
+
+template <typename Data>
+std::vector<float> widened(const std::vector<Data>& x) {
+  std::vector<float> out;
+  for (Data value : x) out.push_back(static_cast<float>(value));
+  return out;
+}
+
+inline std::vector<float> magnitudes(std::vector<float> x) {
+  for (float& value : x) value = std::abs(value);
+  return x;
+}
+
+constexpr Direction kDirections[] = {Direction::kForward, Direction::kBack};
+
+template <typename T>
+void check_against_cpu(double tolerance) {
+  for_problems<T>([&](Model model, const Problem<T>& p) {
+    for (const Direction direction : kDirections) {
+      const std::vector<T> in = noise<T>(in_size(p, direction), 1);
+      const std::vector<T> wanted = apply(kernels_baseline(), model, direction, p, in);
+      const std::vector<T> got = emulate(model, direction, p, in);
+      const double gap = distance(got, wanted);
+      if (!(gap <= tolerance * (norm(wanted) + 1e-2 * norm(in))))
+        std::printf("model %d direction %d beam %d planar %d\n", static_cast<int>(model), static_cast<int>(direction),
+                    static_cast<int>(p.call.beam), p.call.planar);
+      CHECK_NEAR(gap, 0.0, tolerance * (norm(wanted) + 1e-2 * norm(in)));
+    }
+  });
+}
+
+}  // namespace
+
+TEST(cuda_kernels_give_the_values_of_the_cpu) {
+  check_against_cpu<float>(2e-6);
+  check_against_cpu<double>(1e-14);
+}
+
+TEST(cuda_forward_and_back_are_transposes) {
+  for_problems<double>([](Model model, const Problem<double>& p) {
+    const std::vector<double> x = noise<double>(p.volume_size(), 1), y = noise<double>(p.projections_size(), 2);
+    const std::vector<double> ax = emulate(model, Direction::kForward, p, x);
+    const std::vector<double> aty = emulate(model, Direction::kBack, p, y);
+    CHECK_NEAR(inner(ax, y), inner(x, aty), 1e-13 * (norm(ax) * norm(y) + 1e-300));
+  });
+}
+
+// Sources so near, and voxels so large beside the pixels, that every search bound is strained.
+TEST(cuda_kernels_miss_no_weight_of_extreme_geometries) {
+  for (unsigned seed = 1; seed <= 40; ++seed)
+    for (const Beam beam : {kParallel, kCone, kCurvedCone})
+      for (const bool planar : {true, false})
+        for (const double tilt : {0.0, 0.05}) {
+          Problem<double> p = make_problem<double>(seed, beam, planar, planar ? 0.0 : tilt);
+          const double factor = seed % 2 == 0 ? 0.3 : 1.7;
+          for (int64_t v = 0; v < p.call.views; ++v)
+            for (size_t i = 6; i < 12; ++i)
+              if (!planar || i >= 9) p.vectors[static_cast<size_t>(v) * 12 + i] *= factor;
+          if (beam != kParallel)  // the source a little outside the grid's corner
+            for (int64_t v = 0; v < p.call.views; ++v) {
+              double* source = p.vectors.data() + v * 12;
+              const double length = std::hypot(source[1], source[2]);
+              const double wanted = 0.5 * std::hypot(static_cast<double>(p.call.ny) * p.grid[1],
+                                                     static_cast<double>(p.call.nx) * p.grid[2]) +
+                                    2.5;
+              for (int i = 1; i < 3; ++i) source[i] *= wanted / length;
+              if (beam == kCurvedCone) {  // keep the column axis tangent: no shift of the centre
+                const double c = source[1] / wanted, s = source[2] / wanted;
+                const double far = std::hypot(source[4], source[5]);
+                source[4] = -far * c;
+                source[5] = -far * s;
+                const double pitch = std::hypot(source[10], source[11]);
+                source[9] = 0.0;
+                source[10] = -pitch * s;
+                source[11] = pitch * c;
+                source[7] = source[8] = 0.0;
+              }
+            }
+          for (const Model model : kModels)
+            for (const Direction direction : kDirections) {
+              const std::vector<double> in = noise<double>(in_size(p, direction), 3);
+              const std::vector<double> wanted = apply(kernels_baseline(), model, direction, p, in);
+              const double gap = distance(emulate(model, direction, p, in), wanted);
+              CHECK_NEAR(gap, 0.0, 1e-12 * (norm(wanted) + 1e-2 * norm(in)));
+            }
+        }
+}
+
+TEST(cuda_blocks_of_views_add_up) {
+  for (const bool planar : {true, false})
+    for (const double tilt : {0.0, 0.02})
+      for (const Model model : {Model::kSeparableFootprint, Model::kDistanceDriven}) {
+        Problem<float> p = make_problem<float>(3, kCone, planar, planar ? 0.0 : tilt);
+        const std::vector<float> one_view(p.vectors.begin(), p.vectors.begin() + 12);
+        while (p.call.views < 40) {
+          p.vectors.insert(p.vectors.end(), one_view.begin(), one_view.end());
+          ++p.call.views;
+        }
+        const std::vector<float> y = noise<float>(p.projections_size(), 4);
+        Options options;
+        options.block_bytes = 1;  // 16 views at a time, the least
+        const std::vector<float> wanted = apply(kernels_baseline(), model, Direction::kBack, p, y);
+        const std::vector<float> got = emulate(model, Direction::kBack, p, y, options);
+        CHECK_NEAR(distance(got, wanted), 0.0, 2e-6 * norm(wanted));
+      }
+}
+
+// Every way in which three operands share or map two batch axes, images in a lane of their own included.
+TEST(cuda_batches_are_their_items_one_by_one) {
+  const int64_t n[2] = {2, 19};
+  for (const bool planar : {true, false})
+    for (const Model model : kModels)
+      for (int mapped = 0; mapped < 64; ++mapped) {
+        if (!planar && mapped % 7 != 0) continue;  // the arithmetic is the same: a sample will do
+        Options options;
+        auto sizes = [&](int bits) { return std::vector<int64_t>{bits & 1 ? n[0] : 1, bits & 2 ? n[1] : 1}; };
+        options.batch = {sizes(mapped & 3), sizes(mapped >> 2 & 3), sizes(mapped >> 4 & 3)};
+        const Problem<float> one = make_problem<float>(8, kCone, planar, 0.0);
+        Problem<float> all = one;
+        const auto count = [](const std::vector<int64_t>& s) { return static_cast<size_t>(s[0] * s[1]); };
+        for (size_t i = 1; i < count(options.batch.vectors); ++i)
+          for (float component : one.vectors)
+            all.vectors.push_back((1.0F + 0.002F * static_cast<float>(i)) * component);
+        for (size_t i = 1; i < count(options.batch.grid); ++i)
+          for (float component : one.grid) all.grid.push_back((1.0F + 0.003F * static_cast<float>(i)) * component);
+        const std::vector<float> x = noise<float>(count(options.batch.data) * one.volume_size(), 5);
+        const std::vector<float> got = emulate(model, Direction::kForward, all, x, options);
+        const int64_t size[2] = {mapped & 0x15 ? n[0] : 1, mapped & 0x2a ? n[1] : 1};
+        std::vector<Item> items;
+        for (int64_t i = 0; i < size[0]; ++i)
+          for (int64_t j = 0; j < size[1]; ++j) {
+            const auto item = [&](const std::vector<int64_t>& s) {
+              return (s[0] == 1 ? 0 : i) * s[1] + (s[1] == 1 ? 0 : j);
+            };
+            const int64_t number = static_cast<int64_t>(items.size());
+            items.push_back({item(options.batch.data), number, item(options.batch.vectors), item(options.batch.grid)});
+          }
+        const std::vector<float> wanted = apply(kernels_baseline(), model, Direction::kForward, all, x, 1, items);
+        CHECK(got.size() == wanted.size());
+        CHECK_NEAR(distance(got, wanted), 0.0, 3e-6 * norm(wanted));
+      }
+}
+
+TEST(cuda_results_do_not_depend_on_the_place_in_a_batch) {
+  for (const bool planar : {true, false})
+    for (const Model model : kModels)
+      for (const Direction direction : kDirections) {
+        const Problem<float> p = make_problem<float>(9, kCone, planar, 0.0);
+        const std::vector<float> one = noise<float>(in_size(p, direction), 6);
+        std::vector<float> many;
+        for (int i = 0; i < 21; ++i) many.insert(many.end(), one.begin(), one.end());
+        Options options;
+        options.batch = {{21}, {1}, {1}};
+        const std::vector<float> got = emulate(model, direction, p, many, options);
+        const size_t size = got.size() / 21;
+        for (size_t i = size; i < got.size(); ++i) CHECK(got[i] == got[i - size]);
+      }
+}
+
+TEST(cuda_fast_precision_is_matched_and_near_the_exact_one) {
+  for_problems<float>([](Model model, const Problem<float>& p) {
+    Options fast;
+    fast.fast = true;
+    // Values far outside what half precision holds: the scaling must bring them in.
+    for (const float scale : {1e-9F, 1.0F, 1e9F}) {
+      std::vector<float> x = noise<float>(p.volume_size(), 7), y = noise<float>(p.projections_size(), 8);
+      for (float& value : x) value *= scale;
+      for (float& value : y) value *= scale;
+      const std::vector<float> ax = emulate(model, Direction::kForward, p, x, fast);
+      const std::vector<float> aty = emulate(model, Direction::kBack, p, y, fast);
+      // Rounding changes a value by 2^-11 of itself at most; sums of either sign may cancel, those of magnitudes not.
+      const double most_x = norm(emulate(model, Direction::kForward, p, magnitudes(x)));
+      const double most_y = norm(emulate(model, Direction::kBack, p, magnitudes(y)));
+      CHECK_NEAR(distance(ax, emulate(model, Direction::kForward, p, x)), 0.0, 5e-4 * most_x);
+      CHECK_NEAR(distance(aty, emulate(model, Direction::kBack, p, y)), 0.0, 5e-4 * most_y);
+      CHECK_NEAR(inner(ax, y), inner(x, aty), 1e-3 * most_x * norm(y));
+    }
+  });
+}
+
+template <typename Data>
+void check_storage(double tolerance) {
+  for_problems<float>([&](Model model, const Problem<float>& p) {
+    for (const Direction direction : kDirections) {
+      const std::vector<Data> in = rounded<Data>(noise<float>(in_size(p, direction), 9));
+      const std::vector<float> wanted = emulate(model, direction, p, widened(in));
+      const std::vector<float> got = widened(emulate(model, direction, p, in));
+      CHECK_NEAR(distance(got, wanted), 0.0, tolerance * (norm(wanted) + 1e-300));
+    }
+  });
+}
+
+// Sums are made in float32 and rounded once, at the end.
+TEST(cuda_16_bit_storage_costs_one_rounding) {
+  check_storage<cu::Half>(5e-4);
+  check_storage<cu::Bfloat16>(4e-3);
+}
+
+TEST(cuda_unsound_views_give_nan_and_touch_nothing_else) {
+  for (const bool planar : {true, false})
+    for (const Model model : kModels)
+      for (const float poison : {0.0F, std::numeric_limits<float>::quiet_NaN(), 1e30F}) {
+        Problem<float> p = make_problem<float>(2, kCone, planar, 0.0);
+        while (p.call.views < 2) {
+          p.vectors.insert(p.vectors.end(), p.vectors.begin(), p.vectors.begin() + 12);
+          ++p.call.views;
+        }
+        for (size_t i = 12; i < 24; ++i) p.vectors[i] = poison;
+        const std::vector<float> x = noise<float>(p.volume_size(), 10), y = noise<float>(p.projections_size(), 11);
+        const std::vector<float> ax = emulate(model, Direction::kForward, p, x);
+        const auto view_size = static_cast<size_t>(p.call.rows * p.call.cols);
+        for (size_t i = 0; i < ax.size(); ++i) CHECK(std::isnan(ax[i]) == (i / view_size == 1));
+        for (float value : emulate(model, Direction::kBack, p, y)) CHECK(std::isnan(value));
+      }
+}
+
+TEST(cuda_half_precision_rounds_as_hardware_does) {
+  // Every half survives the way there and back; between neighbours the nearer one is taken, the even one at a tie.
+  for (uint32_t bits = 0; bits < 0x10000; ++bits) {
+    const cu::Half h = {static_cast<uint16_t>(bits)};
+    const auto x = static_cast<float>(h);
+    if (std::isnan(x)) continue;
+    CHECK(cu::Half::from(x).bits == bits);
+    if ((bits & 0x7fffU) >= 0x7bffU) continue;
+    const auto next = static_cast<float>(cu::Half{static_cast<uint16_t>(bits + 1)});
+    const float tie = 0.5F * (x + next);
+    CHECK(cu::Half::from(tie).bits == (bits % 2 == 0 ? bits : bits + 1));
+    CHECK(cu::Half::from(std::nextafter(tie, x)).bits == bits);
+    CHECK(cu::Half::from(std::nextafter(tie, next)).bits == bits + 1);
+  }
+  CHECK(std::isnan(static_cast<float>(cu::Half::from(std::numeric_limits<float>::quiet_NaN()))));
+  CHECK(cu::Half::from(65520.0F).bits == 0x7c00U);
+  CHECK(cu::Half::from(65519.0F).bits == 0x7bffU);
+}

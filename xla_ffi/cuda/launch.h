@@ -1,0 +1,64 @@
+#pragma once
+// A kernel is a function object: body(block, thread), with Body::kThreads threads in each of body.blocks() blocks. No
+// thread talks to another, so the same objects run on the host, a thread after the other, which is how they are tested.
+#include <cmath>
+
+#include "core/config.h"
+
+JAXCT_NAMESPACE_BEGIN
+namespace cuda {
+
+// Takes a linear index apart, fastest index first.
+struct Digits {
+  int64_t rest;
+
+  JAXCT_HD int64_t take(int64_t n) {
+    const int64_t digit = rest % n;
+    rest /= n;
+    return digit;
+  }
+};
+
+JAXCT_HD int64_t tiles(int64_t n, int64_t size) { return (n + size - 1) / size; }
+
+template <typename T>
+JAXCT_HD T not_a_number() {
+  return static_cast<T>(NAN);
+}
+
+}  // namespace cuda
+JAXCT_NAMESPACE_END
+
+#if defined(__CUDACC__)
+#include <cuda_runtime_api.h>
+
+JAXCT_NAMESPACE_BEGIN
+namespace cuda {
+
+template <typename Body>
+__global__ void __launch_bounds__(Body::kThreads, Body::kBlocksPerMultiprocessor)
+    run_body(const __grid_constant__ Body body) {
+  body(static_cast<int64_t>(blockIdx.x), static_cast<int>(threadIdx.x));
+}
+
+// Launches on XLA's stream; remembers the first error.
+struct StreamLauncher {
+  cudaStream_t stream;
+  cudaError_t status = cudaSuccess;
+
+  template <typename Body>
+  void operator()(const Body& body) {
+    const int64_t blocks = body.blocks();
+    if (status != cudaSuccess || blocks == 0) return;
+    if (blocks > INT32_MAX) {
+      status = cudaErrorInvalidConfiguration;
+      return;
+    }
+    run_body<<<static_cast<unsigned>(blocks), Body::kThreads, 0, stream>>>(body);
+    status = cudaGetLastError();
+  }
+};
+
+}  // namespace cuda
+JAXCT_NAMESPACE_END
+#endif

@@ -1,0 +1,82 @@
+#pragma once
+// What the kernels of a call read and write.
+#include "cuda/prepare.h"
+
+JAXCT_NAMESPACE_BEGIN
+namespace cuda {
+
+// Volumes in both orders, or a packed batch of images.
+template <typename Store>
+struct Volumes {
+  const Store* plain;   // [item][z][y][x]
+  const Store* turned;  // [item][z][x][y]
+  const Store* packed;  // [item][run][y][x][image]
+};
+
+// Views [first, first + held) of the projections: as they came, copied with an item for every result, or packed.
+template <typename Store>
+struct Projections {
+  const Store* data;
+  int64_t first, held;
+  bool copied;
+
+  JAXCT_HD const Store* item(const Scan& scan, int64_t data_item, int64_t copied_item) const {
+    return data + (copied ? copied_item : data_item) * held * scan.pixels();
+  }
+};
+
+// What every kernel of the loops needs.
+template <typename T>
+struct Setup {
+  Scan scan;
+  Batch batch;
+  Scaling scaling;
+  const DeviceView<T>* views;
+  T* out;
+
+  JAXCT_HD const DeviceView<T>* views_of(const Batch::Offsets& at) const { return views + at.geometry * scan.views; }
+  JAXCT_HD int32_t size(int axis) const { return static_cast<int32_t>(scan.size(axis)); }
+  JAXCT_HD int32_t rows() const { return static_cast<int32_t>(scan.rows); }
+  JAXCT_HD int32_t cols() const { return static_cast<int32_t>(scan.cols); }
+
+  JAXCT_HD int64_t lane_runs() const { return tiles(batch.lanes, kRun<T>); }
+  JAXCT_HD int64_t result_of(const Batch::Offsets& at, int64_t lane) const {
+    return at.result + lane * batch.lane_result;
+  }
+  // What brings a scaled sum back.
+  JAXCT_HD T unscale(const Batch::Offsets& at, int64_t lane) const {
+    return static_cast<T>(scaling.inverse(at.data + lane * batch.lane_data));
+  }
+};
+
+// sums += weight * a run of images, or one value.
+template <typename T, typename Store, int kLength>
+JAXCT_HD void add_run(T weight, const Store* p, T (&sums)[kLength]) {
+  if constexpr (kLength == 1) {
+    sums[0] = multiply_add(weight, load<T>(p), sums[0]);
+  } else {
+    T values[kLength];
+    load_run(p, values);
+    JAXCT_UNROLL
+    for (int i = 0; i < kLength; ++i) sums[i] = multiply_add(weight, values[i], sums[i]);
+  }
+}
+
+// The sums of a run of slices or images at (y, x), to where they belong.
+template <bool kPlanar, typename T, int kLength>
+JAXCT_HD void store_run(const Setup<T>& setup, const Batch::Offsets& at, int32_t begin, int32_t y, int32_t x,
+                        bool first, const T (&sums)[kLength]) {
+  const Scan& scan = setup.scan;
+  const int64_t length = kPlanar ? setup.batch.lanes : scan.nz;
+  JAXCT_UNROLL
+  for (int i = 0; i < kLength; ++i) {
+    if (begin + i >= length) continue;
+    const int64_t lane = kPlanar ? begin + i : 0, z = kPlanar ? 0 : begin + i;
+    T* out = setup.out + ((setup.result_of(at, lane) * scan.nz + z) * scan.ny + y) * scan.nx + x;
+    const T sum = sums[i] * setup.unscale(at, lane);
+    *out = first ? sum : *out + sum;
+  }
+}
+
+}  // namespace cuda
+JAXCT_NAMESPACE_END

@@ -1,0 +1,216 @@
+#pragma once
+// What comes before the loops: prepared views, and copies of the data in the order and type that the loops read.
+#include "core/soundness.h"
+#include "cuda/call.h"
+#include "cuda/launch.h"
+#include "cuda/storage.h"
+
+JAXCT_NAMESPACE_BEGIN
+namespace cuda {
+
+// A thread per geometry and view.
+template <typename T>
+struct PrepareViews {
+  static constexpr int kThreads = 64, kBlocksPerMultiprocessor = 1;
+
+  Scan scan;
+  GeometryBatch geometries;
+  bool footprint;
+  const T* vectors;
+  const T* grid;
+  DeviceView<T>* views;
+
+  JAXCT_HD int64_t blocks() const { return tiles(geometries.count * scan.views, kThreads); }
+
+  JAXCT_HD void operator()(int64_t block, int thread) const {
+    const int64_t at = block * kThreads + thread;
+    if (at >= geometries.count * scan.views) return;
+    const int64_t v = at % scan.views;
+    Digits digits = {at / scan.views};
+    int64_t vectors_item = 0, grid_item = 0;
+    for (int k = geometries.axes - 1; k >= 0; --k) {
+      const int64_t i = digits.take(geometries.size[k]);
+      vectors_item += i * geometries.vectors[k];
+      grid_item += i * geometries.grid[k];
+    }
+    const ViewVectors view = unpack_view(vectors + (vectors_item * scan.views + v) * 12);
+    const GridVectors box = unpack_grid(grid + grid_item * 6);
+    DeviceView<T> prepared;
+    static_cast<View<T>&>(prepared) = make_view<T>(scan, view, box);
+    prepared.sound = find_fault(box) == Fault::kNone && find_fault(scan, view, box, footprint) == Fault::kNone;
+    views[at] = prepared;
+  }
+};
+
+// Numbers near the top of half precision's range, so that the small ones keep their digits. A power of two: exact.
+struct Scaling {
+  const uint32_t* magnitudes;  // bits of the largest |x| of each data item; null: no scaling
+
+  JAXCT_HD float factor(int64_t item) const { return magnitudes == nullptr ? 1.0F : power(exponent(item)); }
+  JAXCT_HD float inverse(int64_t item) const { return magnitudes == nullptr ? 1.0F : power(-exponent(item)); }
+
+ private:
+  // Brings the largest magnitude into [2^11, 2^12): obliquity then has a factor of 16 to spare.
+  JAXCT_HD int exponent(int64_t item) const {
+    const auto biased = static_cast<int>(magnitudes[item] >> 23);
+    return biased == 0 ? 0 : min_of(11 + 127 - biased, 126);
+  }
+  JAXCT_HD static float power(int e) { return detail::float_of(static_cast<uint32_t>(e + 127) << 23); }
+};
+
+struct ZeroMagnitudes {
+  static constexpr int kThreads = 64, kBlocksPerMultiprocessor = 1;
+
+  int64_t items;
+  uint32_t* magnitudes;
+
+  JAXCT_HD int64_t blocks() const { return tiles(items, kThreads); }
+
+  JAXCT_HD void operator()(int64_t block, int thread) const {
+    const int64_t at = block * kThreads + thread;
+    if (at < items) magnitudes[at] = 0;
+  }
+};
+
+// The maximum does not depend on the order, so an atomic one is deterministic. Magnitudes compare as their bits do.
+struct FindMagnitudes {
+  static constexpr int kThreads = 256, kBlocksPerMultiprocessor = 1, kPerThread = 64;
+
+  int64_t items, size;
+  const float* in;
+  uint32_t* magnitudes;
+
+  JAXCT_HD int64_t per_item() const { return tiles(size, int64_t{kThreads} * kPerThread); }
+  JAXCT_HD int64_t blocks() const { return items * per_item(); }
+
+  JAXCT_HD void operator()(int64_t block, int thread) const {
+    const int64_t item = block / per_item(), first = block % per_item() * kThreads * kPerThread + thread;
+    uint32_t most = 0;
+    for (int64_t i = first; i < min_of(size, first + int64_t{kThreads} * kPerThread); i += kThreads)
+      most = max_of(most, detail::bits_of(load<float>(in + item * size + i)) & 0x7fffffffU);
+#if defined(__CUDA_ARCH__)
+    atomicMax(magnitudes + item, most);
+#else
+    magnitudes[item] = max_of(magnitudes[item], most);
+#endif
+  }
+};
+
+// Every element in another type.
+template <typename T, typename From, typename To>
+struct Convert {
+  static constexpr int kThreads = 256, kBlocksPerMultiprocessor = 1, kPerThread = 4;
+
+  int64_t items, size;
+  Scaling scaling;
+  const From* from;
+  To* to;
+
+  JAXCT_HD int64_t blocks() const { return tiles(items * size, int64_t{kThreads} * kPerThread); }
+
+  JAXCT_HD void operator()(int64_t block, int thread) const {
+    const int64_t first = block * kThreads * kPerThread + thread;
+    for (int i = 0; i < kPerThread; ++i)
+      if (const int64_t at = first + i * kThreads; at < items * size)
+        to[at] = Rounded<To>::from(load<T>(from + at) * static_cast<T>(scaling.factor(at / size)));
+  }
+};
+
+// The volume as [z][x][y]. A thread reads a run of eight x of one y and writes it to eight rows: its 32 neighbours in y
+// make each row's store whole, and the runs are whole sectors of the loads.
+template <typename T, typename From, typename To>
+struct Turn {
+  static constexpr int kThreads = 128, kBlocksPerMultiprocessor = 1, kRun = 8;
+
+  Scan scan;
+  int64_t items;
+  Scaling scaling;
+  const From* from;
+  To* to;
+
+  JAXCT_HD int64_t blocks() const { return tiles(items * scan.nz * tiles(scan.nx, kRun) * scan.ny, kThreads); }
+
+  JAXCT_HD void operator()(int64_t block, int thread) const {
+    Digits digits = {block * kThreads + thread};
+    const int64_t y = digits.take(scan.ny), x0 = digits.take(tiles(scan.nx, kRun)) * kRun;
+    const int64_t z = digits.take(scan.nz), item = digits.rest;
+    if (item >= items) return;
+    const int64_t slice = (item * scan.nz + z) * scan.ny * scan.nx;
+    const T factor = static_cast<T>(scaling.factor(item));
+    for (int i = 0; i < kRun; ++i)
+      if (x0 + i < scan.nx)
+        to[slice + (x0 + i) * scan.ny + y] = Rounded<To>::from(load<T>(from + slice + y * scan.nx + x0 + i) * factor);
+  }
+};
+
+// A batch of images as [item][run][y][x][image], padded with zeros.
+template <typename T, typename From, typename To>
+struct PackImages {
+  static constexpr int kThreads = 256, kBlocksPerMultiprocessor = 1;
+
+  int64_t packs, pixels;
+  Batch batch;
+  Scaling scaling;
+  const From* from;
+  To* to;
+
+  JAXCT_HD int64_t runs() const { return tiles(batch.lanes, kRun<T>); }
+  JAXCT_HD int64_t blocks() const { return tiles(packs * runs() * pixels * kRun<T>, kThreads); }
+
+  // Stores are whole; loads make do with the caches.
+  JAXCT_HD void operator()(int64_t block, int thread) const {
+    const int64_t at = block * kThreads + thread;
+    Digits digits = {at};
+    const int64_t image = digits.take(kRun<T>), pixel = digits.take(pixels), run = digits.take(runs());
+    if (digits.rest >= packs) return;
+    const int64_t lane = run * kRun<T> + image, inner = batch.lane_data;
+    const int64_t item = digits.rest / inner * inner * batch.lanes + lane * inner + digits.rest % inner;
+    const T value =
+        lane < batch.lanes ? load<T>(from + item * pixels + pixel) * static_cast<T>(scaling.factor(item)) : T(0);
+    to[at] = Rounded<To>::from(value);
+  }
+};
+
+// A block of views, weighted with the obliquity where the model asks for it: an item for every result, or, for a batch
+// of images, packed as [item][run][view][column][image].
+template <typename T, typename From, typename To>
+struct CopyProjections {
+  static constexpr int kThreads = 256, kBlocksPerMultiprocessor = 1;
+
+  Scan scan;
+  Batch batch;
+  Scaling scaling;
+  bool weighted;
+  int64_t first_view, num_views;
+  const DeviceView<T>* views;
+  const From* from;
+  To* to;
+
+  JAXCT_HD bool is_packed() const { return batch.lanes > 1; }
+  JAXCT_HD int64_t runs() const { return tiles(batch.lanes, kRun<T>); }
+  JAXCT_HD int64_t blocks() const {
+    const int64_t images = is_packed() ? runs() * kRun<T> : 1;
+    return tiles(batch.items * images * num_views * scan.pixels(), kThreads);
+  }
+
+  JAXCT_HD void operator()(int64_t block, int thread) const {
+    const int64_t to_at = block * kThreads + thread;
+    Digits digits = {to_at};
+    const int64_t image = is_packed() ? digits.take(kRun<T>) : 0;
+    const int64_t col = digits.take(scan.cols), row = digits.take(scan.rows), v = first_view + digits.take(num_views);
+    const int64_t lane = is_packed() ? digits.take(runs()) * kRun<T> + image : 0;
+    if (digits.rest >= batch.items) return;
+    T value = T(0);
+    if (lane < batch.lanes) {
+      const Batch::Offsets at = batch.locate(digits.rest);
+      const int64_t item = at.data + lane * batch.lane_data;
+      value = load<T>(from + ((item * scan.views + v) * scan.rows + row) * scan.cols + col);
+      if (weighted) value *= obliquity(views[at.geometry * scan.views + v], row, col);
+      value *= static_cast<T>(scaling.factor(item));
+    }
+    to[to_at] = Rounded<To>::from(value);
+  }
+};
+
+}  // namespace cuda
+JAXCT_NAMESPACE_END

@@ -1,0 +1,169 @@
+#pragma once
+// A call as a sequence of launches, for any launcher: a CUDA stream, or the host in tests.
+#include "core/distance_driven.h"
+#include "core/joseph.h"
+#include "core/separable_footprint.h"
+#include "core/siddon.h"
+#include "core/voxel_driven.h"
+#include "cuda/column_kernels.h"
+#include "cuda/pose_kernels.h"
+#include "cuda/ray_kernels.h"
+
+JAXCT_NAMESPACE_BEGIN
+namespace cuda {
+
+// Of the line models' back projection, where a longer run meets more rays.
+constexpr int kRaySlices = 8;
+
+template <typename M>
+constexpr bool kIsLineModel = false;
+template <>
+inline constexpr bool kIsLineModel<Joseph> = true;
+template <>
+inline constexpr bool kIsLineModel<Siddon> = true;
+
+template <typename M, typename T, typename From, typename Store, typename Launcher>
+class Run {
+ public:
+  Run(const Call& call, Launcher& launch)
+      : call_(call), launch_(launch), request_(call.request()), plan_(plan_workspace(request_)) {}
+
+  void operator()() {
+    if (call_.results == 0) return;
+    launch_(PrepareViews<T>{call_.scan, call_.geometries, is_footprint_model(call_.model),
+                            static_cast<const T*>(call_.vectors), static_cast<const T*>(call_.grid), views()});
+    find_magnitudes();
+    call_.direction == Direction::kForward ? forward() : back();
+    if (is_16_bit(call_.type)) round_results();
+  }
+
+ private:
+  template <typename Pointer>
+  Pointer* at(int64_t offset) const {
+    return offset < 0 ? nullptr : reinterpret_cast<Pointer*>(static_cast<char*>(call_.workspace) + offset);
+  }
+  DeviceView<T>* views() const { return at<DeviceView<T>>(plan_.views); }
+  Scaling scaling() const { return Scaling{at<uint32_t>(plan_.magnitudes)}; }
+  const From* in() const { return static_cast<const From*>(call_.in); }
+  T* sums() const { return plan_.sums < 0 ? static_cast<T*>(call_.out) : at<T>(plan_.sums); }
+  Setup<T> setup() const { return {call_.scan, call_.batch, scaling(), views(), sums()}; }
+  bool one_lane() const { return call_.batch.lanes == 1; }
+
+  void find_magnitudes() {
+    if constexpr (std::is_same_v<From, float>) {
+      if (plan_.magnitudes < 0) return;
+      const int64_t size =
+          call_.direction == Direction::kForward ? call_.scan.voxels() : call_.scan.views * call_.scan.pixels();
+      auto* magnitudes = at<uint32_t>(plan_.magnitudes);
+      launch_(ZeroMagnitudes{call_.data_items, magnitudes});
+      launch_(FindMagnitudes{call_.data_items, size, in(), magnitudes});
+    }
+  }
+
+  void forward() {
+    const Scan& scan = call_.scan;
+    const Volumes<Store> volumes = copy_volumes();
+    if constexpr (kIsLineModel<M>) {
+      if (one_lane())
+        launch_(ForwardRays<M, T, Store, 1>{setup(), volumes});
+      else
+        launch_(ForwardRays<M, T, Store, kRun<T>>{setup(), volumes});
+    } else {
+      if (!scan.planar) {
+        launch_(ForwardColumns<M, T, Store, kRun<T>, false>{setup(), volumes});
+        launch_(ForwardPoses<M, T, Store>{setup(), volumes});
+      } else if (one_lane()) {
+        launch_(ForwardColumns<M, T, Store, 1, true>{setup(), volumes});
+      } else {
+        launch_(ForwardColumns<M, T, Store, kRun<T>, true>{setup(), volumes});
+      }
+    }
+  }
+
+  Volumes<Store> copy_volumes() {
+    const Scan& scan = call_.scan;
+    Volumes<Store> volumes = {at<Store>(plan_.plain), at<Store>(plan_.turned), at<Store>(plan_.packed)};
+    if constexpr (std::is_same_v<From, Store>)
+      if (plan_.plain < 0) volumes.plain = in();
+    if (plan_.packed >= 0)
+      launch_(PackImages<T, From, Store>{call_.data_items / call_.batch.lanes, scan.voxels(), call_.batch, scaling(),
+                                         in(), at<Store>(plan_.packed)});
+    if (plan_.plain >= 0)
+      launch_(Convert<T, From, Store>{call_.data_items, scan.voxels(), scaling(), in(), at<Store>(plan_.plain)});
+    if (plan_.turned >= 0)
+      launch_(Turn<T, From, Store>{scan, call_.data_items, scaling(), in(), at<Store>(plan_.turned)});
+    return volumes;
+  }
+
+  void back() {
+    for (int64_t v = 0; v < call_.scan.views; v += plan_.block_views) {
+      const int64_t held = min_of(plan_.block_views, call_.scan.views - v);
+      back_views(copy_views(v, held), v == 0);
+    }
+  }
+
+  Projections<Store> copy_views(int64_t first, int64_t held) {
+    if constexpr (std::is_same_v<From, Store>)
+      if (plan_.projections < 0) return {in(), first, held, false};
+    auto* copy = at<Store>(plan_.projections);
+    launch_(CopyProjections<T, From, Store>{call_.scan, call_.batch, scaling(), is_weighted(request_), first, held,
+                                            views(), in(), copy});
+    return {copy, first, held, true};
+  }
+
+  void back_views(const Projections<Store>& projections, bool first) {
+    if constexpr (kIsLineModel<M>) {
+      if (!call_.scan.planar)
+        launch_(BackRays<M, T, Store, kRaySlices, false>{setup(), projections, first});
+      else if (one_lane())
+        launch_(BackRays<M, T, Store, 1, true>{setup(), projections, first});
+      else
+        launch_(BackRays<M, T, Store, kRun<T>, true>{setup(), projections, first});
+    } else {
+      if (!call_.scan.planar) {
+        launch_(BackColumns<M, T, Store, kRun<T>, false>{setup(), projections, first});
+        launch_(BackPoses<M, T, Store>{setup(), projections});
+      } else if (one_lane()) {
+        launch_(BackColumns<M, T, Store, 1, true>{setup(), projections, first});
+      } else {
+        launch_(BackColumns<M, T, Store, kRun<T>, true>{setup(), projections, first});
+      }
+    }
+  }
+
+  void round_results() {
+    const int64_t size =
+        call_.direction == Direction::kForward ? call_.scan.views * call_.scan.pixels() : call_.scan.voxels();
+    if (call_.type == DataType::kFloat16)
+      launch_(Convert<T, T, Half>{call_.results, size, Scaling{nullptr}, sums(), static_cast<Half*>(call_.out)});
+    else
+      launch_(
+          Convert<T, T, Bfloat16>{call_.results, size, Scaling{nullptr}, sums(), static_cast<Bfloat16*>(call_.out)});
+  }
+
+  const Call& call_;
+  Launcher& launch_;
+  const WorkspaceRequest request_;
+  const Workspace plan_;
+};
+
+// The types of a call: of the data as they come and as the loops read them.
+template <typename M, typename Launcher>
+void run_model(const Call& call, Launcher& launch) {
+  const bool half = is_stored_as_half(call.request());
+  switch (call.type) {
+    case DataType::kFloat64:
+      return Run<M, double, double, double, Launcher>(call, launch)();
+    case DataType::kFloat32:
+      return half ? Run<M, float, float, Half, Launcher>(call, launch)()
+                  : Run<M, float, float, float, Launcher>(call, launch)();
+    case DataType::kFloat16:
+      return half ? Run<M, float, Half, Half, Launcher>(call, launch)()
+                  : Run<M, float, Half, float, Launcher>(call, launch)();
+    case DataType::kBfloat16:
+      return Run<M, float, Bfloat16, float, Launcher>(call, launch)();
+  }
+}
+
+}  // namespace cuda
+JAXCT_NAMESPACE_END
