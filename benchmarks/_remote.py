@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-_SCRIPT = Path(__file__).with_name("_worker.py")
+_FOLDER = Path(__file__).parent
 
 
 class WorkerError(RuntimeError):
@@ -22,18 +22,29 @@ class Worker:
         adapter: a module of ``peers``.
         threads: processors that it may use.
         timeout: seconds that an answer may take.
+        script: what the process runs.
+        environment: variables of the process; by default this one's.
     """
 
-    def __init__(self, python: str, adapter: str, threads: int, timeout: float = 300.0):
+    def __init__(
+        self,
+        python: str,
+        adapter: str,
+        threads: int,
+        timeout: float = 300.0,
+        script: str = "_worker.py",
+        environment: dict[str, str] | None = None,
+    ):
         self._timeout = timeout
         self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115  (lives as long as the process)
         try:
             self._process = subprocess.Popen(
-                [python, str(_SCRIPT), adapter, str(threads)],
+                [python, str(_FOLDER / script), adapter, str(threads)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._log,
                 text=True,
+                env=environment,
             )
         except OSError as error:
             self._log.close()
@@ -43,6 +54,11 @@ class Worker:
         """Send a request and wait for its answer; raises like both."""
         self.send(do, **arguments)
         return self.receive()
+
+    def ask_within(self, timeout: float, do: str, **arguments: Any) -> dict[str, Any]:
+        """The same, with a time limit of its own."""
+        self.send(do, **arguments)
+        return self.receive(timeout)
 
     def send(self, do: str, **arguments: Any) -> None:
         """Send a request, a method of ``_worker.Session``.
@@ -57,17 +73,18 @@ class Worker:
         except OSError as error:
             raise WorkerError(self._obituary()) from error
 
-    def receive(self) -> dict[str, Any]:
-        """Wait for the answer to one request.
+    def receive(self, timeout: float | None = None) -> dict[str, Any]:
+        """Wait for the answer to one request, by default as long as the worker's own limit.
 
         Raises:
             WorkerError: the request failed, the process died or took too long (it is ended then).
         """
         stdout = self._process.stdout
         assert stdout is not None
-        if not select.select([stdout], [], [], self._timeout)[0]:
+        seconds = self._timeout if timeout is None else timeout
+        if not select.select([stdout], [], [], seconds)[0]:
             self._process.kill()
-            raise WorkerError(f"no answer within {self._timeout:g} s")
+            raise WorkerError(f"no answer within {seconds:.0f} s")
         line = stdout.readline()
         if not line:
             raise WorkerError(self._obituary())

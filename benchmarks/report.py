@@ -51,9 +51,9 @@ def figures(group: list[Record]) -> str:
     """A row for each operator, failed ones with their message."""
     rows = [r | {"num_runs": len(r["seconds"])} if "seconds" in r else r for r in group]
     columns = [c for c in COLUMNS if any(r.get(c[1]) is not None for r in rows)]
-    body = [[name_of(r), *(_cell(r.get(key), form) for _, key, form in columns)] for r in rows if "seconds" in r]
+    body = [[name_of(r), *(cell(r.get(key), form) for _, key, form in columns)] for r in rows if "seconds" in r]
     failed = [f"\n{name_of(r)} failed: {first_line(r['error'])}" for r in rows if r.get("status") == "failed"]
-    return _table(["operator", *(heading for heading, _, _ in columns)], body) + "\n".join(failed)
+    return table(["operator", *(heading for heading, _, _ in columns)], body) + "\n".join(failed)
 
 
 def ratios(group: list[Record]) -> list[str]:
@@ -64,7 +64,7 @@ def ratios(group: list[Record]) -> list[str]:
         return []
     body = [[name_of(a), *(_ratio(b["seconds"], a["seconds"]) for b in peers)] for a in ours]
     heading = "Times as long as jaxct (ratio of medians; least and greatest within a round):"
-    return ["", heading, "", _table(["", *map(name_of, peers)], body)]
+    return ["", heading, "", table(["", *map(name_of, peers)], body)]
 
 
 def _ratio(peer: list[float], own: list[float]) -> str:
@@ -72,11 +72,13 @@ def _ratio(peer: list[float], own: list[float]) -> str:
     return f"{statistics.median(peer) / statistics.median(own):.2f} ({min(pairs):.2f}-{max(pairs):.2f})"
 
 
-def _cell(value: Any, form: str) -> str:
+def cell(value: Any, form: str) -> str:
+    """A number as it stands in a table; nothing for None."""
     return "" if value is None else format(value, form)
 
 
-def _table(heading: list[str], body: list[list[str]]) -> str:
+def table(heading: list[str], body: list[list[str]]) -> str:
+    """In Markdown, the first column flush left."""
     widths = [max(map(len, column)) for column in zip(heading, *body, strict=True)]
     lines = [
         "| " + " | ".join(c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(cells)) + " |"

@@ -1,10 +1,12 @@
-"""mbirjax on the CPU: parallel and cone beams, no fan. It leaves out voxels beyond its region of reconstruction.
+"""mbirjax: parallel and cone beams, no fan. It leaves out voxels beyond its region of reconstruction.
 
+Runs where JAX runs; on a GPU its results stay there, where by default it copies them to the host.
 Its volumes are [row, column, slice] with y falling along the rows; angles and detector agree with jaxct's then.
 pip install mbirjax
 """
 
 import os
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -32,13 +34,16 @@ def prepare(scan: Scan, direction: str, operator: str, threads: int) -> "_Operat
 
 class _Operator:
     def __init__(self, scan: Scan, direction: str):
+        import jax
+
         self._scan, self._direction = scan, direction
         self._model = _model(scan)
-        self._function = {
+        function = {
             "forward": self._model.forward_project,
             "back": self._model.back_project,
             "reconstruct": self._model.direct_recon,
         }[direction]
+        self._function = partial(function, output_sharded=jax.default_backend() == "gpu")
 
     def load(self, array: np.ndarray) -> None:
         import jax
