@@ -25,5 +25,5 @@ def test_every_operator_has_a_cuda_handler():
 
 @pytest.mark.skipif("JAXCT_GPU_SITE" not in os.environ, reason="`make test-gpu` says where its build is")
 def test_the_build_under_test_is_the_one_that_was_made():
-    """An editable installation beside it would come first, and its code may be another."""
-    assert Path(jaxct.__file__).is_relative_to(os.environ["JAXCT_GPU_SITE"])
+    made, used = os.environ["JAXCT_GPU_SITE"], Path(jaxct.__file__)
+    assert used.is_relative_to(made), f"{used} comes before it: an editable installation? `pip uninstall jaxct` there"
