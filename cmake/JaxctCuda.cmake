@@ -1,4 +1,5 @@
-# Decide whether the CUDA module is built (JAXCT_BUILD_CUDA) and for which architectures.
+# Decide whether the CUDA module is built (JAXCT_BUILD_CUDA) and for which architectures; jaxct_cuda_kernels: the kernels,
+# a file a model.
 
 # Machine code for the data-centre generations that this nvcc knows (Ampere, Hopper, Blackwell), and PTX from Hopper on,
 # so that later GPUs run too.
@@ -40,5 +41,29 @@ if(NOT JAXCT_CUDA STREQUAL "OFF")
     message(FATAL_ERROR "JAXCT_CUDA=ON, but no working nvcc with a static cudart was found: put nvcc on PATH or set "
                         "CUDACXX")
   endif()
+endif()
+
+if(JAXCT_BUILD_CUDA)
+  # "sm_90", "compute_90", ... as C strings, from 90-real, 90-virtual or 90 (both).
+  set(JAXCT_CUDA_TARGETS "")
+  foreach(_arch IN LISTS CMAKE_CUDA_ARCHITECTURES)
+    string(REGEX REPLACE "-(real|virtual)$" "" _number "${_arch}")
+    if(NOT _arch MATCHES "-virtual$")
+      list(APPEND JAXCT_CUDA_TARGETS "\"sm_${_number}\"")
+    endif()
+    if(NOT _arch MATCHES "-real$")
+      list(APPEND JAXCT_CUDA_TARGETS "\"compute_${_number}\"")
+    endif()
+  endforeach()
+  list(JOIN JAXCT_CUDA_TARGETS "," JAXCT_CUDA_TARGETS)
+
+  add_library(jaxct_cuda_kernels STATIC)
+  foreach(_model joseph siddon separable_footprint distance_driven voxel_driven)
+    target_sources(jaxct_cuda_kernels PRIVATE "${PROJECT_SOURCE_DIR}/xla_ffi/cuda/${_model}.cu")
+  endforeach()
+  target_include_directories(jaxct_cuda_kernels PRIVATE "${PROJECT_SOURCE_DIR}/xla_ffi")
+  # No contraction: forward and back must get the same bits of a formula, in kernels that the compiler sees apart.
+  target_compile_options(jaxct_cuda_kernels PRIVATE --fmad=false $<$<BOOL:${JAXCT_CUDA_REPORT}>:-Xptxas=-v>
+                                                    $<$<BOOL:${JAXCT_WERROR}>:--Werror=all-warnings>)
 endif()
 message(STATUS "jaxct: CUDA module ${JAXCT_BUILD_CUDA} ${CMAKE_CUDA_ARCHITECTURES}")

@@ -147,7 +147,7 @@ def _plugin_version(name: str) -> str:
 
 
 def _allowed_platforms() -> str:
-    return jax.config.read("jax_platforms") or ""
+    return jax.config.jax_platforms or ""
 
 
 def _why_no_device(module: ModuleType, trouble: str) -> str:

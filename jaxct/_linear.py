@@ -41,6 +41,7 @@ class Scan:
     detector_shape: tuple[int, ...]
     volume_shape: tuple[int, ...]
     magnification_power: int = 0  # of the voxel-driven model
+    precision: str = "exact"
 
     def attributes(self, batch_axes: int) -> dict[str, np.int64]:
         """The FFI attribute; a 2-D scan is a planar one with a single row and slice."""
@@ -56,15 +57,17 @@ class Scan:
             "beam": BEAMS[self.beam],
             "planar": planar,
             "magnification_power": self.magnification_power,
+            "fast": self.precision == "fast",
             "batch_axes": batch_axes,
         }
         return {name: np.int64(value) for name, value in values.items()}
 
 
 def apply(direction: str, data: jax.Array, vectors: jax.Array, grid: jax.Array, scan: Scan) -> jax.Array:
-    """Run ``forward`` or ``back``; all operands in the dtype of ``data``."""
+    """Run ``forward`` or ``back`` in the dtype of ``data``. Where that has 16 bits, geometry and sums are float32."""
     _native.require()
-    operands = vary_together(data, vectors.astype(data.dtype), grid.astype(data.dtype))
+    compute = _compute_type(data.dtype)
+    operands = vary_together(data, vectors.astype(compute), grid.astype(compute))
     return _PRIMITIVES[direction].bind(*operands, scan=scan, batch_axes=0)
 
 
@@ -75,10 +78,53 @@ def _result_shape(direction: str, data: Any, vectors: Any, grid: Any, scan: Scan
     return (*batch, *scan.volume_shape)
 
 
+def _compute_type(dtype: Any) -> np.dtype:
+    return np.promote_types(dtype, np.float32)
+
+
 def _call(direction, data, vectors, grid, *, scan, batch_axes):
+    """The CPU's handlers know float32 and float64: 16-bit data are widened, and their results rounded."""
     shape = _result_shape(direction, data, vectors, grid, scan, batch_axes)
-    call = jax.ffi.ffi_call(f"jaxct_{scan.model}_{direction}", result_like(data, shape))
-    return call(data, vectors, grid, scan=scan.attributes(batch_axes))
+    wide = data.astype(_compute_type(data.dtype))
+    call = jax.ffi.ffi_call(f"jaxct_{scan.model}_{direction}", result_like(wide, shape))
+    return call(wide, vectors, grid, scan=scan.attributes(batch_axes)).astype(data.dtype)
+
+
+def _call_cuda(direction, data, vectors, grid, *, scan, batch_axes):
+    """CUDA's take every type, and want working memory: a result that nobody reads."""
+    shape = _result_shape(direction, data, vectors, grid, scan, batch_axes)
+    size = _cuda_workspace_bytes(direction, data, vectors, grid, scan, batch_axes)
+    results = (result_like(data, shape), result_like(data, (size,), np.uint8))
+    call = jax.ffi.ffi_call(f"jaxct_{scan.model}_{direction}", results)
+    return call(data, vectors, grid, scan=scan.attributes(batch_axes))[0]
+
+
+def _cuda_workspace_bytes(direction, data, vectors, grid, scan, batch_axes) -> int:
+    return _native.load()["cpu"].module.cuda_workspace_bytes(
+        model=scan.model,
+        forward=direction == "forward",
+        dtype=data.dtype.name,
+        fast=scan.precision == "fast",
+        planar=len(scan.volume_shape) == 2,
+        views=vectors.shape[batch_axes],
+        detector=(1, *scan.detector_shape)[-2:],
+        volume=(1, *scan.volume_shape)[-3:],
+        **{f"{name}_batch": a.shape[:batch_axes] for name, a in (("data", data), ("vectors", vectors), ("grid", grid))},
+    )
+
+
+def _lower_cuda(direction, ctx, *operands, **params):
+    """A program may be lowered for CUDA anywhere; where it is going to run, the module must be there."""
+    if not _native.load()["cuda"].loaded and _has_cuda_device():
+        _native.require("cuda")
+    return mlir.lower_fun(partial(_call_cuda, direction), multiple_results=False)(ctx, *operands, **params)
+
+
+def _has_cuda_device() -> bool:
+    try:
+        return bool(jax.local_devices(backend="cuda"))
+    except Exception:  # no such back end, or one that fails to start: jax says so itself where it matters
+        return False
 
 
 def _batch(primitive, operands, axes, *, scan, batch_axes):
@@ -118,14 +164,14 @@ def _transpose(adjoint, cotangent, data, vectors, grid, *, scan, batch_axes):
 
 def _define(direction: str) -> Primitive:
     primitive = Primitive(f"jaxct_{direction}")
-    call = partial(_call, direction)
-    primitive.def_impl(jax.jit(call, static_argnames=("scan", "batch_axes")))
+    primitive.def_impl(jax.jit(primitive.bind, static_argnames=("scan", "batch_axes")))
     primitive.def_abstract_eval(
         lambda data, vectors, grid, *, scan, batch_axes: abstract_like(
             data, _result_shape(direction, data, vectors, grid, scan, batch_axes)
         )
     )
-    mlir.register_lowering(primitive, mlir.lower_fun(call, multiple_results=False))
+    mlir.register_lowering(primitive, mlir.lower_fun(partial(_call, direction), multiple_results=False))
+    mlir.register_lowering(primitive, partial(_lower_cuda, direction), platform="cuda")
     batching.primitive_batchers[primitive] = partial(_batch, primitive)
     ad.primitive_jvps[primitive] = partial(_linear_jvp, primitive)
     return primitive

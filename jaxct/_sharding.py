@@ -30,12 +30,12 @@ def vary_trees(*trees: Any) -> tuple[Any, ...]:
     return jax.tree.unflatten(structure, vary_together(*map(jnp.asarray, leaves)))
 
 
-def result_like(x: jax.Array, shape: tuple[int, ...]) -> jax.ShapeDtypeStruct:
-    """Result type of an FFI call: dtype and varying mesh axes of ``x``."""
+def result_like(x: jax.Array, shape: tuple[int, ...], dtype: Any = None) -> jax.ShapeDtypeStruct:
+    """Result type of an FFI call: varying mesh axes of ``x``, and its dtype unless another is given."""
     kind = jax.typeof(x)
     mesh = kind.sharding.mesh
     sharding = None if mesh.empty else NamedSharding(mesh, PartitionSpec())
-    return jax.ShapeDtypeStruct(shape, x.dtype, sharding=sharding, manual_axis_type=kind.manual_axis_type)
+    return jax.ShapeDtypeStruct(shape, dtype or x.dtype, sharding=sharding, manual_axis_type=kind.manual_axis_type)
 
 
 def abstract_like(x: Any, shape: tuple[int, ...]) -> Any:

@@ -19,6 +19,8 @@ from jaxct.geometry._base import Geometry
 LINE_MODELS = ("siddon", "joseph")
 FOOTPRINT_MODELS = ("distance_driven", "separable_footprint")
 PROJECTOR_MODELS = LINE_MODELS + FOOTPRINT_MODELS
+DTYPES = ("float32", "float64", "float16", "bfloat16")
+PRECISIONS = ("exact", "fast")
 BACK_MODELS = (*PROJECTOR_MODELS, "voxel_driven")
 
 # Footprint models need the detector's rows stacked within this angle (cosine: 30 degrees) of z.
@@ -26,25 +28,42 @@ _MIN_ROW_COSINE = 0.8660254
 
 
 def forward_project(
-    volume: ArrayLike, geometry: Geometry, grid: VolumeGrid, *, model: str = "separable_footprint"
+    volume: ArrayLike,
+    geometry: Geometry,
+    grid: VolumeGrid,
+    *,
+    model: str = "separable_footprint",
+    precision: str = "exact",
 ) -> jax.Array:
     """:func:`jaxct.forward_project` as a linear map of ``volume``."""
-    check_setup(geometry, grid, model, PROJECTOR_MODELS)
+    check_setup(geometry, grid, model, PROJECTOR_MODELS, precision)
     volume = as_data("volume", volume, grid.shape, "grid.shape")
-    return project("forward", volume, geometry, grid, model)
+    return project("forward", volume, geometry, grid, model, precision=precision)
 
 
 def back_project(
-    projections: ArrayLike, geometry: Geometry, grid: VolumeGrid, *, model: str = "separable_footprint"
+    projections: ArrayLike,
+    geometry: Geometry,
+    grid: VolumeGrid,
+    *,
+    model: str = "separable_footprint",
+    precision: str = "exact",
 ) -> jax.Array:
     """:func:`jaxct.back_project` as a linear map of ``projections``."""
-    check_setup(geometry, grid, model, BACK_MODELS)
+    check_setup(geometry, grid, model, BACK_MODELS, precision)
     projections = as_data("projections", projections, geometry.projection_shape, "(views, *detector_shape)")
-    return project("back", projections, geometry, grid, model)
+    return project("back", projections, geometry, grid, model, precision=precision)
 
 
 def project(
-    direction: str, data: jax.Array, geometry: Geometry, grid: VolumeGrid, model: str, *, magnification_power: int = 2
+    direction: str,
+    data: jax.Array,
+    geometry: Geometry,
+    grid: VolumeGrid,
+    model: str,
+    *,
+    magnification_power: int = 2,
+    precision: str = "exact",
 ) -> jax.Array:
     """Bind the primitive ``direction`` ("forward" or "back"), arguments being known to fit."""
     vectors = geometry.to_vectors()
@@ -54,6 +73,7 @@ def project(
         detector_shape=geometry.detector_shape,
         volume_shape=grid.shape,
         magnification_power=magnification_power if model == "voxel_driven" else 0,
+        precision=precision,
     )
     return _linear.apply(direction, data, _pack_vectors(vectors), _pack_grid(grid), scan)
 
@@ -83,17 +103,17 @@ def _pack_grid(grid: VolumeGrid) -> jax.Array:
 
 
 def as_data(name: str, value: Any, shape: tuple[int, ...], shape_name: str) -> jax.Array:
-    """A float32 or float64 array of the given shape."""
+    """An array of floats of the given shape."""
     if not isinstance(value, jax.Array | np.ndarray):
         raise TypeError(f"{name} must be a JAX or NumPy array, got {type(value).__name__}")
-    if value.dtype not in (jnp.float32, jnp.float64):
-        raise TypeError(f"{name} must be float32 or float64, got {value.dtype}")
+    if value.dtype not in DTYPES:
+        raise TypeError(f"{name} must be {', '.join(DTYPES[:-1])} or {DTYPES[-1]}, got {value.dtype}")
     if value.shape != shape:
         raise ValueError(f"{name} must have shape {shape_name} = {shape}, got {value.shape}")
     return jnp.asarray(value)
 
 
-def check_setup(geometry: Any, grid: Any, model: Any, models: tuple[str, ...]) -> None:
+def check_setup(geometry: Any, grid: Any, model: Any, models: tuple[str, ...], precision: Any = "exact") -> None:
     """Refuse what the native code could not run; values only where they are concrete."""
     if not isinstance(geometry, Geometry):
         raise TypeError(f"geometry must be a jaxct geometry, got {type(geometry).__name__}")
@@ -101,6 +121,8 @@ def check_setup(geometry: Any, grid: Any, model: Any, models: tuple[str, ...]) -
         raise TypeError(f"grid must be a jaxct.VolumeGrid, got {type(grid).__name__}")
     if model not in models:
         raise ValueError(f"model must be one of {', '.join(map(repr, models))}, got {model!r}")
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision must be one of {', '.join(map(repr, PRECISIONS))}, got {precision!r}")
     if geometry.ndim != grid.ndim:
         raise ValueError(f"geometry and grid must both be 2-D or 3-D, got {geometry.ndim}-D and {grid.ndim}-D")
     if not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((geometry, grid))):

@@ -24,11 +24,13 @@ def forward_project(
     *,
     model: str = "separable_footprint",
     adjoint: str = "matched",
+    precision: str = "exact",
 ) -> jax.Array:
     """Line integrals (value x mm) of a volume along every ray of a geometry, ``p = A x``.
 
     Args:
-        volume: ``grid.shape``, float32 or float64; values per mm.
+        volume: ``grid.shape``; values per mm. float32 or float64; float16 and bfloat16 are storage types, computed with
+            in float32.
         geometry: any geometry of :mod:`jaxct.geometry`.
         grid: where the voxels lie.
         model: the weights a_ij of A. "siddon": exact length of the ray in the voxel; "joseph": linear interpolation in
@@ -36,6 +38,9 @@ def forward_project(
             averaged over the pixel, for detectors whose rows are stacked near z.
         adjoint: "matched": the gradient is the exact transpose. "voxel_driven": the gradient is the voxel-driven back
             projector, scaled like the transpose: faster and smoother, but no longer the derivative.
+        precision: "exact": float32 data are read as they are. "fast": GPUs read them rounded to half precision (after
+            scaling by a power of two, so any range will do), which moves half the bytes. The weights and sums are the
+            same, so the pair stays matched up to that rounding, 2^-11 of a value. CPUs always compute exactly.
 
     Returns:
         ``geometry.projection_shape``, ``(views, rows, cols)`` or ``(views, cols)``, in the dtype of ``volume``.
@@ -49,26 +54,32 @@ def forward_project(
         Siddon, Med. Phys. 12 (1985); Joseph, IEEE TMI 1 (1982); De Man & Basu, PMB 49 (2004); Long, Fessler & Balter,
         IEEE TMI 29 (2010).
     """
-    linear.check_setup(geometry, grid, model, linear.PROJECTOR_MODELS)
+    linear.check_setup(geometry, grid, model, linear.PROJECTOR_MODELS, precision)
     if adjoint not in ADJOINTS:
         raise ValueError(f"adjoint must be one of {', '.join(map(repr, ADJOINTS))}, got {adjoint!r}")
     volume = linear.as_data("volume", volume, grid.shape, "grid.shape")
-    return _forward(*vary_trees(volume, *_constants(geometry, grid)), model, adjoint)
+    return _forward(*vary_trees(volume, *_constants(geometry, grid)), model, adjoint, precision)
 
 
 def back_project(
-    projections: ArrayLike, geometry: Geometry, grid: VolumeGrid, *, model: str = "separable_footprint"
+    projections: ArrayLike,
+    geometry: Geometry,
+    grid: VolumeGrid,
+    *,
+    model: str = "separable_footprint",
+    precision: str = "exact",
 ) -> jax.Array:
     """The exact transpose of :func:`forward_project`, ``x = A^T p``; or the voxel-driven back projector.
 
     Args:
-        projections: ``geometry.projection_shape``, float32 or float64.
+        projections: ``geometry.projection_shape``; float32, float64, float16 or bfloat16.
         geometry: any geometry of :mod:`jaxct.geometry`.
         grid: where the voxels lie.
         model: a model of :func:`forward_project`, or "voxel_driven": the sum over views of M^2 times the projection,
             linearly interpolated where the voxel's centre falls (zero off the detector), with M the voxel's
             magnification: Feldkamp's weight. Scale factors are left to :func:`jaxct.reconstruct.fbp` and
             :func:`jaxct.reconstruct.fdk`.
+        precision: as in :func:`forward_project`.
 
     Returns:
         ``grid.shape``, in the dtype of ``projections``.
@@ -76,30 +87,29 @@ def back_project(
     Raises:
         ValueError, TypeError: as :func:`forward_project`.
     """
-    linear.check_setup(geometry, grid, model, linear.BACK_MODELS)
+    linear.check_setup(geometry, grid, model, linear.BACK_MODELS, precision)
     projections = linear.as_data(
         "projections", projections, geometry.projection_shape, "geometry.projection_shape = (views, *detector_shape)"
     )
-    return _back(*vary_trees(projections, *_constants(geometry, grid)), model)
+    return _back(*vary_trees(projections, *_constants(geometry, grid)), model, precision)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(3, 4))
-def _forward(volume, geometry, grid, model, adjoint):
-    return linear.project("forward", volume, geometry, grid, model)
+@partial(jax.custom_vjp, nondiff_argnums=(3, 4, 5))
+def _forward(volume, geometry, grid, model, adjoint, precision):
+    return linear.project("forward", volume, geometry, grid, model, precision=precision)
 
 
-def _forward_fwd(volume, geometry, grid, model, adjoint):
-    return _forward(volume, geometry, grid, model, adjoint), (geometry, grid)
+def _forward_fwd(volume, geometry, grid, model, adjoint, precision):
+    return _forward(volume, geometry, grid, model, adjoint, precision), (geometry, grid)
 
 
-def _forward_bwd(model, adjoint, residuals, cotangent):
+def _forward_bwd(model, adjoint, precision, residuals, cotangent):
     geometry, grid = residuals
+    back = partial(linear.project, "back", geometry=geometry, grid=grid, precision=precision)
     if adjoint == "matched":
-        return linear.project("back", cotangent, geometry, grid, model), None, None
+        return back(cotangent, model=model), None, None
     density = _density(geometry, grid).astype(cotangent.dtype).reshape(-1, *[1] * (cotangent.ndim - 1))
-    power = geometry.ndim - 1
-    image = linear.project("back", density * cotangent, geometry, grid, "voxel_driven", magnification_power=power)
-    return image, None, None
+    return back(density * cotangent, model="voxel_driven", magnification_power=geometry.ndim - 1), None, None
 
 
 def _density(geometry: Geometry, grid: VolumeGrid) -> jax.Array:
@@ -109,18 +119,18 @@ def _density(geometry: Geometry, grid: VolumeGrid) -> jax.Array:
     return jnp.prod(grid.voxel_size) / jnp.linalg.norm(pixel, axis=-1)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(3,))
-def _back(projections, geometry, grid, model):
-    return linear.project("back", projections, geometry, grid, model)
+@partial(jax.custom_vjp, nondiff_argnums=(3, 4))
+def _back(projections, geometry, grid, model, precision):
+    return linear.project("back", projections, geometry, grid, model, precision=precision)
 
 
-def _back_fwd(projections, geometry, grid, model):
-    return _back(projections, geometry, grid, model), (geometry, grid)
+def _back_fwd(projections, geometry, grid, model, precision):
+    return _back(projections, geometry, grid, model, precision), (geometry, grid)
 
 
-def _back_bwd(model, residuals, cotangent):
+def _back_bwd(model, precision, residuals, cotangent):
     geometry, grid = residuals
-    return linear.project("forward", cotangent, geometry, grid, model), None, None
+    return linear.project("forward", cotangent, geometry, grid, model, precision=precision), None, None
 
 
 _forward.defvjp(_forward_fwd, _forward_bwd)
@@ -154,11 +164,13 @@ class Projector:
         geometry: any geometry of :mod:`jaxct.geometry`.
         grid: where the voxels lie.
         model: as in :func:`forward_project`.
+        precision: as in :func:`forward_project`.
     """
 
     geometry: Geometry
     grid: VolumeGrid
     model: str = dataclasses.field(default="separable_footprint", metadata={"static": True}, kw_only=True)
+    precision: str = dataclasses.field(default="exact", metadata={"static": True}, kw_only=True)
 
     @property
     def in_shape(self) -> tuple[int, ...]:
@@ -176,7 +188,7 @@ class Projector:
         return TransposedProjector(self)
 
     def __call__(self, volume: ArrayLike) -> jax.Array:
-        return linear.forward_project(volume, self.geometry, self.grid, model=self.model)
+        return linear.forward_project(volume, self.geometry, self.grid, model=self.model, precision=self.precision)
 
 
 @jax.tree_util.register_dataclass
@@ -197,4 +209,5 @@ class TransposedProjector:
         return self.T.in_shape
 
     def __call__(self, projections: ArrayLike) -> jax.Array:
-        return linear.back_project(projections, self.T.geometry, self.T.grid, model=self.T.model)
+        a = self.T
+        return linear.back_project(projections, a.geometry, a.grid, model=a.model, precision=a.precision)

@@ -2,9 +2,13 @@
 // The FFI face shared by the CPU and CUDA handlers: the attributes of a call and the checks of its operands.
 #include <cmath>
 #include <cstdint>
+#include <exception>
+#include <new>
 #include <string>
 #include <vector>
 
+#include "core/scan.h"
+#include "operators.h"
 #include "xla/ffi/api/ffi.h"
 
 namespace jaxct {
@@ -12,7 +16,7 @@ namespace jaxct {
 // One Python dict, `scan={...}`. The first `batch_axes` axes of every operand have size 1 (shared) or N (mapped).
 struct CallAttributes {
   int64_t rows, cols, nz, ny, nx;
-  int64_t beam, planar, magnification_power, batch_axes;
+  int64_t beam, planar, magnification_power, fast, batch_axes;
 };
 
 using Dimensions = xla::ffi::Span<const int64_t>;
@@ -74,6 +78,36 @@ inline xla::ffi::Error check_operand(const char* name, Dimensions dims, const st
                                           std::to_string(batch_axes) + " batch axes");
 }
 
+// Attributes and shapes of a call. Everything after may rely on them.
+inline xla::ffi::Error check_call(const CallAttributes& a, Direction direction, Dimensions in, Dimensions vectors,
+                                  Dimensions grid, Dimensions result) {
+  if (vectors.size() < 3) return xla::ffi::Error::InvalidArgument("jaxct: vectors must end in (views, 4, 3)");
+  const int64_t views = vectors[vectors.size() - 3];
+  const bool forward = direction == Direction::kForward;
+  const auto volume = volume_shape(a), projections = projections_shape(a, views);
+  if (auto e = check_attributes(a); e.failure()) return e;
+  if (auto e = check_operand("input", in, forward ? volume : projections, result, a.batch_axes); e.failure()) return e;
+  if (auto e = check_operand("vectors", vectors, {views, 4, 3}, result, a.batch_axes); e.failure()) return e;
+  if (auto e = check_operand("grid", grid, {2, 3}, result, a.batch_axes); e.failure()) return e;
+  return check_operand("result", result, forward ? projections : volume, result, a.batch_axes);
+}
+
+inline Scan scan_of(const CallAttributes& a, int64_t views) {
+  return {views, a.rows, a.cols, a.nz, a.ny, a.nx, static_cast<Beam>(a.beam), a.planar != 0, a.magnification_power};
+}
+
+// No exception may cross into XLA.
+template <typename Body>
+xla::ffi::Error without_exceptions(Body&& body) {
+  try {
+    return body();
+  } catch (const std::bad_alloc&) {
+    return xla::ffi::Error(xla::ffi::ErrorCode::kResourceExhausted, "jaxct: out of memory");
+  } catch (const std::exception& error) {
+    return xla::ffi::Error::Internal(std::string("jaxct: ") + error.what());
+  }
+}
+
 }  // namespace jaxct
 
 XLA_FFI_REGISTER_STRUCT_ATTR_DECODING(jaxct::CallAttributes, xla::ffi::StructMember<int64_t>("rows"),
@@ -82,4 +116,5 @@ XLA_FFI_REGISTER_STRUCT_ATTR_DECODING(jaxct::CallAttributes, xla::ffi::StructMem
                                       xla::ffi::StructMember<int64_t>("beam"),
                                       xla::ffi::StructMember<int64_t>("planar"),
                                       xla::ffi::StructMember<int64_t>("magnification_power"),
+                                      xla::ffi::StructMember<int64_t>("fast"),
                                       xla::ffi::StructMember<int64_t>("batch_axes"));

@@ -4,6 +4,8 @@
 namespace jaxct {
 
 enum class Model { kJoseph, kSiddon, kSeparableFootprint, kDistanceDriven, kVoxelDriven };
+constexpr const char* kModelNames[] = {"joseph", "siddon", "separable_footprint", "distance_driven", "voxel_driven"};
+
 enum class Direction { kForward, kBack };
 
 constexpr bool is_line_model(Model model) { return model == Model::kJoseph || model == Model::kSiddon; }

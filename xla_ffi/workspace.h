@@ -5,6 +5,7 @@
 // machine, so it is plain arithmetic on shapes.
 #include <cstdint>
 
+#include "batch.h"
 #include "core/view.h"
 #include "operators.h"
 
@@ -32,6 +33,26 @@ struct WorkspaceRequest {
   // Enough projections for a launch to fill a GPU, and no more: the block is a copy.
   int64_t block_bytes = int64_t{256} << 20;
 };
+
+inline WorkspaceRequest make_request(Model model, Direction direction, DataType type, bool fast, const Scan& scan,
+                                     const BatchPlan& items, int64_t block_bytes = WorkspaceRequest{}.block_bytes) {
+  return {model,
+          direction,
+          type,
+          fast,
+          scan.planar,
+          scan.views,
+          scan.rows,
+          scan.cols,
+          scan.nz,
+          scan.ny,
+          scan.nx,
+          items.data_items,
+          items.geometries.count,
+          items.results,
+          items.batch.lanes,
+          block_bytes};
+}
 
 // Slices or images for which a thread computes the weights once. A batch of images is padded to whole runs, and packed
 // with the images of a run next to each other.

@@ -3,6 +3,11 @@
 #include <cstring>
 #include <map>
 
+#include "core/distance_driven.h"
+#include "core/joseph.h"
+#include "core/separable_footprint.h"
+#include "core/siddon.h"
+#include "core/voxel_driven.h"
 #include "cuda/run.h"
 #include "problems.h"
 
@@ -75,10 +80,11 @@ std::vector<Data> emulate(Model model, Direction direction, const Problem<T>& p,
                static_cast<jaxct::Beam>(p.call.beam),
                p.call.planar,
                p.call.magnification_power};
-  cu::set_batch(call, static_cast<int>(options.batch.data.size()), options.batch.data.data(),
-                options.batch.vectors.data(), options.batch.grid.data());
+  const BatchShape& batch = options.batch;
+  call.items = jaxct::plan_batch(p.call.planar, static_cast<int>(batch.data.size()), batch.data.data(),
+                                 batch.vectors.data(), batch.grid.data());
   const size_t size = direction == Direction::kForward ? p.projections_size() : p.volume_size();
-  std::vector<Data> out(static_cast<size_t>(call.results) * size);
+  std::vector<Data> out(static_cast<size_t>(call.items.results) * size);
   if (!out.empty()) std::memset(out.data(), 0xff, out.size() * sizeof(Data));  // NaN of every type
   std::vector<unsigned char> workspace(static_cast<size_t>(jaxct::plan_workspace(call.request()).bytes) + 256, 0xee);
   auto address = reinterpret_cast<uintptr_t>(workspace.data());

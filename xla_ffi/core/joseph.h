@@ -4,7 +4,7 @@
 
 JAXCT_NAMESPACE_BEGIN
 
-struct Joseph {
+struct Joseph : LineModel {
   template <typename T>
   JAXCT_HD static Stencil<T> stencil(const Slab<T>& s) {
     const bool ahead = s.begin < T(0.5) && s.end > T(0.5);

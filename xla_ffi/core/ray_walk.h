@@ -110,6 +110,9 @@ struct Slab {
   T begin, end;
 };
 
+// What Joseph and Siddon have in common.
+struct LineModel {};
+
 template <typename T>
 struct Stencil {
   T weight[2][2];  // [a][b], in slab thicknesses

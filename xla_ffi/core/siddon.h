@@ -6,7 +6,7 @@
 
 JAXCT_NAMESPACE_BEGIN
 
-struct Siddon {
+struct Siddon : LineModel {
   template <typename T>
   struct Split {
     T begin[2], end[2];  // of the lower and the upper cell, along the slab

@@ -1,10 +1,55 @@
-// The Python module: handlers as capsules, for jax.ffi.register_ffi_target.
+// The Python module: handlers as capsules, for jax.ffi.register_ffi_target; and the memory that CUDA calls ask for,
+// which is needed wherever one is lowered, with or without the CUDA module.
 #include <nanobind/nanobind.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include <algorithm>
+#include <stdexcept>
 
 #include "cpu/handlers.h"
-#include "xla/ffi/api/c_api.h"
+#include "workspace.h"
 
 namespace nb = nanobind;
+
+namespace {
+
+using jaxct::DataType;
+
+jaxct::Model find_model(const std::string& name) {
+  const auto* const end = std::end(jaxct::kModelNames);
+  const auto* const found = std::find(std::begin(jaxct::kModelNames), end, name);
+  if (found == end) throw std::invalid_argument("unknown model " + name);
+  return static_cast<jaxct::Model>(found - std::begin(jaxct::kModelNames));
+}
+
+DataType find_type(const std::string& name) {
+  if (name == "float32") return DataType::kFloat32;
+  if (name == "float64") return DataType::kFloat64;
+  if (name == "float16") return DataType::kFloat16;
+  if (name == "bfloat16") return DataType::kBfloat16;
+  throw std::invalid_argument("unknown dtype " + name);
+}
+
+int64_t cuda_workspace_bytes(const std::string& model, bool forward, const std::string& dtype, bool fast, bool planar,
+                             int64_t views, const std::vector<int64_t>& detector, const std::vector<int64_t>& volume,
+                             const std::vector<int64_t>& data_batch, const std::vector<int64_t>& vectors_batch,
+                             const std::vector<int64_t>& grid_batch) {
+  const size_t axes = data_batch.size();
+  if (detector.size() != 2 || volume.size() != 3 || vectors_batch.size() != axes || grid_batch.size() != axes)
+    throw std::invalid_argument("shapes must be (rows, cols) and (nz, ny, nx), batches of one length");
+  if (axes > static_cast<size_t>(jaxct::kMaxBatchAxes))
+    throw std::invalid_argument("at most " + std::to_string(jaxct::kMaxBatchAxes) +
+                                " nested vmaps are supported on CUDA, got " + std::to_string(axes));
+  const jaxct::Scan scan = {views, detector[0], detector[1], volume[0], volume[1], volume[2], {}, planar, 0};
+  const jaxct::BatchPlan items =
+      jaxct::plan_batch(planar, static_cast<int>(axes), data_batch.data(), vectors_batch.data(), grid_batch.data());
+  const auto direction = forward ? jaxct::Direction::kForward : jaxct::Direction::kBack;
+  return jaxct::plan_workspace(jaxct::make_request(find_model(model), direction, find_type(dtype), fast, scan, items))
+      .bytes;
+}
+
+}  // namespace
 
 NB_MODULE(_cpu, m) {
   m.def("registrations", [] {
@@ -17,4 +62,8 @@ NB_MODULE(_cpu, m) {
   m.def(
       "ffi_api_version", [] { return nb::make_tuple(XLA_FFI_API_MAJOR, XLA_FFI_API_MINOR); },
       "(major, minor) of the XLA FFI headers this module was built with: XLA refuses newer ones than its own.");
+  m.def("cuda_workspace_bytes", &cuda_workspace_bytes, nb::kw_only(), nb::arg("model"), nb::arg("forward"),
+        nb::arg("dtype"), nb::arg("fast"), nb::arg("planar"), nb::arg("views"), nb::arg("detector"), nb::arg("volume"),
+        nb::arg("data_batch"), nb::arg("vectors_batch"), nb::arg("grid_batch"),
+        "Size of the buffer that a CUDA call wants beside its operands.");
 }

@@ -1,8 +1,6 @@
 // FFI handlers: decode, check, choose the instruction set, run.
 #include "cpu/handlers.h"
 
-#include <exception>
-#include <new>
 #include <string>
 
 #include "abi.h"
@@ -77,8 +75,7 @@ ffi::Error run_typed(Model model, Direction direction, ffi::ThreadPool pool, con
   const Dimensions result = out->dimensions();
   const auto vector_dims = vectors.dimensions();
   const int64_t views = vector_dims[vector_dims.size() - 3];
-  const Scan scan = {
-      views, a.rows, a.cols, a.nz, a.ny, a.nx, static_cast<Beam>(a.beam), a.planar != 0, a.magnification_power};
+  const Scan scan = scan_of(a, views);
   const bool forward = direction == Direction::kForward;
   std::vector<Item> items(static_cast<size_t>(batch_size(result, a.batch_axes)));
   for (size_t i = 0; i < items.size(); ++i) {
@@ -117,18 +114,8 @@ ffi::Error run_typed(Model model, Direction direction, ffi::ThreadPool pool, con
 template <Model kModel, Direction kDirection>
 ffi::Error checked(ffi::ThreadPool pool, CallAttributes a, ffi::AnyBuffer in, ffi::AnyBuffer vectors,
                    ffi::AnyBuffer grid, ffi::Result<ffi::AnyBuffer> out) {
-  const Dimensions result = out->dimensions(), vector_dims = vectors.dimensions();
-  if (vector_dims.size() < 3) return ffi::Error::InvalidArgument("jaxct: vectors must end in (views, 4, 3)");
-  const int64_t views = vector_dims[vector_dims.size() - 3];
-  const bool forward = kDirection == Direction::kForward;
-  const auto volume = volume_shape(a), projections = projections_shape(a, views);
-  if (auto e = check_attributes(a); e.failure()) return e;
-  if (auto e = check_operand("input", in.dimensions(), forward ? volume : projections, result, a.batch_axes);
+  if (auto e = check_call(a, kDirection, in.dimensions(), vectors.dimensions(), grid.dimensions(), out->dimensions());
       e.failure())
-    return e;
-  if (auto e = check_operand("vectors", vector_dims, {views, 4, 3}, result, a.batch_axes); e.failure()) return e;
-  if (auto e = check_operand("grid", grid.dimensions(), {2, 3}, result, a.batch_axes); e.failure()) return e;
-  if (auto e = check_operand("result", result, forward ? projections : volume, result, a.batch_axes); e.failure())
     return e;
   const ffi::DataType type = out->element_type();
   if (in.element_type() != type || vectors.element_type() != type || grid.element_type() != type)
@@ -138,17 +125,10 @@ ffi::Error checked(ffi::ThreadPool pool, CallAttributes a, ffi::AnyBuffer in, ff
   return ffi::Error::InvalidArgument("jaxct: the CPU operators take float32 and float64");
 }
 
-// No exception may cross into XLA.
 template <Model kModel, Direction kDirection>
 ffi::Error handle(ffi::ThreadPool pool, CallAttributes a, ffi::AnyBuffer in, ffi::AnyBuffer vectors,
                   ffi::AnyBuffer grid, ffi::Result<ffi::AnyBuffer> out) {
-  try {
-    return checked<kModel, kDirection>(pool, a, in, vectors, grid, out);
-  } catch (const std::bad_alloc&) {
-    return ffi::Error(ffi::ErrorCode::kResourceExhausted, "jaxct: out of memory");
-  } catch (const std::exception& error) {
-    return ffi::Error::Internal(std::string("jaxct: ") + error.what());
-  }
+  return without_exceptions([&] { return checked<kModel, kDirection>(pool, a, in, vectors, grid, out); });
 }
 
 auto binding() {
@@ -162,28 +142,16 @@ auto binding() {
 }
 
 template <Model kModel, Direction kDirection>
-XLA_FFI_Error* entry(XLA_FFI_CallFrame* frame) {
-  static auto* handler = binding().To(handle<kModel, kDirection>).release();
-  return handler->Call(frame);
-}
+struct Entry {
+  static XLA_FFI_Error* call(XLA_FFI_CallFrame* frame) {
+    static auto* handler = binding().To(handle<kModel, kDirection>).release();
+    return handler->Call(frame);
+  }
+};
 
 }  // namespace
 
-const std::vector<std::pair<const char*, Handler*>>& handlers() {
-  static const std::vector<std::pair<const char*, Handler*>> table = {
-      {"jaxct_joseph_forward", entry<Model::kJoseph, Direction::kForward>},
-      {"jaxct_joseph_back", entry<Model::kJoseph, Direction::kBack>},
-      {"jaxct_siddon_forward", entry<Model::kSiddon, Direction::kForward>},
-      {"jaxct_siddon_back", entry<Model::kSiddon, Direction::kBack>},
-      {"jaxct_separable_footprint_forward", entry<Model::kSeparableFootprint, Direction::kForward>},
-      {"jaxct_separable_footprint_back", entry<Model::kSeparableFootprint, Direction::kBack>},
-      {"jaxct_distance_driven_forward", entry<Model::kDistanceDriven, Direction::kForward>},
-      {"jaxct_distance_driven_back", entry<Model::kDistanceDriven, Direction::kBack>},
-      {"jaxct_voxel_driven_forward", entry<Model::kVoxelDriven, Direction::kForward>},
-      {"jaxct_voxel_driven_back", entry<Model::kVoxelDriven, Direction::kBack>},
-  };
-  return table;
-}
+Handlers handlers() { return list_handlers<Entry>(); }
 
 const char* instruction_set() { return has_avx2() ? "avx2" : "baseline"; }
 

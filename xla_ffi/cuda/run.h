@@ -1,10 +1,7 @@
 #pragma once
 // A call as a sequence of launches, for any launcher: a CUDA stream, or the host in tests.
-#include "core/distance_driven.h"
-#include "core/joseph.h"
-#include "core/separable_footprint.h"
-#include "core/siddon.h"
-#include "core/voxel_driven.h"
+#include <type_traits>
+
 #include "cuda/column_kernels.h"
 #include "cuda/pose_kernels.h"
 #include "cuda/ray_kernels.h"
@@ -16,11 +13,7 @@ namespace cuda {
 constexpr int kRaySlices = 8;
 
 template <typename M>
-constexpr bool kIsLineModel = false;
-template <>
-inline constexpr bool kIsLineModel<Joseph> = true;
-template <>
-inline constexpr bool kIsLineModel<Siddon> = true;
+constexpr bool kIsLineModel = std::is_base_of_v<LineModel, M>;
 
 template <typename M, typename T, typename From, typename Store, typename Launcher>
 class Run {
@@ -29,8 +22,8 @@ class Run {
       : call_(call), launch_(launch), request_(call.request()), plan_(plan_workspace(request_)) {}
 
   void operator()() {
-    if (call_.results == 0) return;
-    launch_(PrepareViews<T>{call_.scan, call_.geometries, is_footprint_model(call_.model),
+    if (call_.items.results == 0) return;
+    launch_(PrepareViews<T>{call_.scan, call_.items.geometries, is_footprint_model(call_.model),
                             static_cast<const T*>(call_.vectors), static_cast<const T*>(call_.grid), views()});
     find_magnitudes();
     call_.direction == Direction::kForward ? forward() : back();
@@ -46,8 +39,8 @@ class Run {
   Scaling scaling() const { return Scaling{at<uint32_t>(plan_.magnitudes)}; }
   const From* in() const { return static_cast<const From*>(call_.in); }
   T* sums() const { return plan_.sums < 0 ? static_cast<T*>(call_.out) : at<T>(plan_.sums); }
-  Setup<T> setup() const { return {call_.scan, call_.batch, scaling(), views(), sums()}; }
-  bool one_lane() const { return call_.batch.lanes == 1; }
+  Setup<T> setup() const { return {call_.scan, call_.items.batch, scaling(), views(), sums()}; }
+  bool one_lane() const { return call_.items.batch.lanes == 1; }
 
   void find_magnitudes() {
     if constexpr (std::is_same_v<From, float>) {
@@ -55,8 +48,8 @@ class Run {
       const int64_t size =
           call_.direction == Direction::kForward ? call_.scan.voxels() : call_.scan.views * call_.scan.pixels();
       auto* magnitudes = at<uint32_t>(plan_.magnitudes);
-      launch_(ZeroMagnitudes{call_.data_items, magnitudes});
-      launch_(FindMagnitudes{call_.data_items, size, in(), magnitudes});
+      launch_(ZeroMagnitudes{call_.items.data_items, magnitudes});
+      launch_(FindMagnitudes{call_.items.data_items, size, in(), magnitudes});
     }
   }
 
@@ -86,12 +79,12 @@ class Run {
     if constexpr (std::is_same_v<From, Store>)
       if (plan_.plain < 0) volumes.plain = in();
     if (plan_.packed >= 0)
-      launch_(PackImages<T, From, Store>{call_.data_items / call_.batch.lanes, scan.voxels(), call_.batch, scaling(),
-                                         in(), at<Store>(plan_.packed)});
+      launch_(PackImages<T, From, Store>{call_.items.data_items / call_.items.batch.lanes, scan.voxels(),
+                                         call_.items.batch, scaling(), in(), at<Store>(plan_.packed)});
     if (plan_.plain >= 0)
-      launch_(Convert<T, From, Store>{call_.data_items, scan.voxels(), scaling(), in(), at<Store>(plan_.plain)});
+      launch_(Convert<T, From, Store>{call_.items.data_items, scan.voxels(), scaling(), in(), at<Store>(plan_.plain)});
     if (plan_.turned >= 0)
-      launch_(Turn<T, From, Store>{scan, call_.data_items, scaling(), in(), at<Store>(plan_.turned)});
+      launch_(Turn<T, From, Store>{scan, call_.items.data_items, scaling(), in(), at<Store>(plan_.turned)});
     return volumes;
   }
 
@@ -106,8 +99,8 @@ class Run {
     if constexpr (std::is_same_v<From, Store>)
       if (plan_.projections < 0) return {in(), first, held, false};
     auto* copy = at<Store>(plan_.projections);
-    launch_(CopyProjections<T, From, Store>{call_.scan, call_.batch, scaling(), is_weighted(request_), first, held,
-                                            views(), in(), copy});
+    launch_(CopyProjections<T, From, Store>{call_.scan, call_.items.batch, scaling(), is_weighted(request_), first,
+                                            held, views(), in(), copy});
     return {copy, first, held, true};
   }
 
@@ -135,10 +128,10 @@ class Run {
     const int64_t size =
         call_.direction == Direction::kForward ? call_.scan.views * call_.scan.pixels() : call_.scan.voxels();
     if (call_.type == DataType::kFloat16)
-      launch_(Convert<T, T, Half>{call_.results, size, Scaling{nullptr}, sums(), static_cast<Half*>(call_.out)});
+      launch_(Convert<T, T, Half>{call_.items.results, size, Scaling{nullptr}, sums(), static_cast<Half*>(call_.out)});
     else
-      launch_(
-          Convert<T, T, Bfloat16>{call_.results, size, Scaling{nullptr}, sums(), static_cast<Bfloat16*>(call_.out)});
+      launch_(Convert<T, T, Bfloat16>{call_.items.results, size, Scaling{nullptr}, sums(),
+                                      static_cast<Bfloat16*>(call_.out)});
   }
 
   const Call& call_;
@@ -164,6 +157,15 @@ void run_model(const Call& call, Launcher& launch) {
       return Run<M, float, Bfloat16, float, Launcher>(call, launch)();
   }
 }
+
+#if defined(__CUDACC__)
+template <typename M>
+cudaError_t run_on_stream(const Call& call, cudaStream_t stream) {
+  StreamLauncher launch{stream};
+  run_model<M>(call, launch);
+  return launch.status;
+}
+#endif
 
 }  // namespace cuda
 JAXCT_NAMESPACE_END

@@ -1,0 +1,12 @@
+#include "core/joseph.h"
+
+#include "cuda/kernels.h"
+#include "cuda/run.h"
+
+JAXCT_NAMESPACE_BEGIN
+namespace cuda {
+
+cudaError_t launch_joseph(const Call& call, cudaStream_t stream) { return run_on_stream<Joseph>(call, stream); }
+
+}  // namespace cuda
+JAXCT_NAMESPACE_END
