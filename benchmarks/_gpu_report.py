@@ -50,9 +50,10 @@ def summarise(record: Record, scan: GpuScan, ceilings: Record) -> Record:
 
 
 def groups(results: Record) -> Iterator[tuple[str, str, list[Record]]]:
-    """The records of one workload and direction after the other."""
+    """The records of one workload and direction after the other, whenever they were made."""
+    order = list(GPU_WORKLOADS)
     keys = dict.fromkeys((r["workload"], r["direction"]) for r in results["results"])
-    for workload, direction in keys:
+    for workload, direction in sorted(keys, key=lambda key: order.index(key[0])):
         yield workload, direction, select(results["results"], workload=workload, direction=direction)
 
 

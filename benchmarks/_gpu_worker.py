@@ -49,14 +49,15 @@ class Session:
         """Against exact projections of a smooth object; for a matched pair, how far it is from one."""
         case = GpuScan.from_dict(scan)
         volume, projections = blob_volume(case), blob_projections(case)
-        apply = lambda d, array: self._apply(case, d, operator, array)  # noqa: E731
+        prepared = self._adapter.prepare(case, direction, operator, 0)
         if direction == "reconstruct":
-            return {"error": relative_error(apply(direction, projections), volume)}
-        found = {"error": relative_error(apply("forward", volume), projections)}
+            return {"error": relative_error(apply(prepared, projections), volume)}
+        found = {"error": relative_error(apply(prepared, volume), projections)}
         if pair:
             rng = np.random.default_rng(0)
             x, y = (rng.standard_normal(a.shape, np.float32) for a in (volume, projections))
-            found["adjoint_gap"] = adjoint_gap(x, apply("forward", x), y, apply("back", y))
+            transposed = self._adapter.prepare(case, "back", operator, 0)
+            found["adjoint_gap"] = adjoint_gap(x, apply(prepared, x), y, apply(transposed, y))
         return found
 
     def copy_bandwidth(self) -> dict[str, Any]:
@@ -84,11 +85,12 @@ class Session:
             self._inputs[shape] = place(array)
         return self._inputs[shape]
 
-    def _apply(self, scan: GpuScan, direction: str, operator: str, array: np.ndarray) -> np.ndarray:
-        prepared = self._adapter.prepare(scan, direction, operator, 0)
-        prepared.load(array)
-        prepared.run()
-        return np.asarray(prepared.result(), np.float64)
+
+def apply(operator: Any, array: np.ndarray) -> np.ndarray:
+    """An operator's result, in double precision."""
+    operator.load(array)
+    operator.run()
+    return np.asarray(operator.result(), np.float64)
 
 
 def seconds_of(run: Callable[[], Any]) -> float:

@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,8 @@ ADAPTERS = {"jaxct": "jaxct_gpu", "diffct": "diffct", "astra": "astra_gpu", "mbi
 BATCHED = ("jaxct", "diffct")
 MODELS = ("separable_footprint", "joseph", "voxel_driven", "distance_driven", "siddon")
 VARIANTS = ("exact", "fast", "float16")
+# Takes ten times as long as the others and more: after them, so that it cannot take their time.
+SLOW = ("mbirjax",)
 # Arrays beyond this many numbers: the library has the GPU to itself, in a new process.
 HEAVY = 2**28
 # Errors that leave a process as it was.
@@ -229,6 +231,12 @@ def measure(run: Run, name: str, system: str) -> Iterator[dict[str, Any]]:
                 yield record | {"status": "failed", "error": str(error)}
 
 
+def schedule(workloads: Sequence[str], systems: Iterable[str]) -> list[tuple[str, str]]:
+    """Workload and system, in the order in which they run: side by side, the slow ones after all others."""
+    ranks = {system: system in SLOW for system in systems}
+    return [(w, s) for slow in (False, True) for w in workloads for s, rank in ranks.items() if rank == slow]
+
+
 def execute(run: Run, workloads: Sequence[str]) -> None:
     """The whole run, as far as time allows."""
     run.save()
@@ -239,14 +247,15 @@ def execute(run: Run, workloads: Sequence[str]) -> None:
         with _progress(f"checks of {system}"):
             check(run, system, needed)
         run.save()
-    for name in workloads:
-        for system in filter(run.usable, run.settings.systems):
-            if GPU_WORKLOADS[name].scan.numbers > HEAVY:
-                run.drop_all()
-            with _progress(f"{name}, {system}"):
-                for record in measure(run, name, system):
-                    run.results["results"].append(record)
-                    run.save()
+    for name, system in schedule(workloads, run.settings.systems):
+        if not run.usable(system):
+            continue
+        if GPU_WORKLOADS[name].scan.numbers > HEAVY:
+            run.drop_all()
+        with _progress(f"{name}, {system}"):
+            for record in measure(run, name, system):
+                run.results["results"].append(record)
+                run.save()
         _gpu_report.draw(run.results, run.output.with_suffix(".png"))
     skipped = sum(r["status"] == "skipped" for r in run.results["results"])
     run.results["complete"] = skipped == 0
@@ -298,7 +307,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--models", type=_choices(MODELS), default=MODELS[:3], metavar="joseph,siddon")
     parser.add_argument("--variants", type=_choices(VARIANTS), default=VARIANTS, metavar="exact,fast")
     parser.add_argument("--repeats", type=int, default=20, help="warm runs of a case, at most (20)")
-    parser.add_argument("--seconds", type=float, default=1.5, help="of warm runs of a case, or 3 runs (1.5)")
+    parser.add_argument("--seconds", type=float, default=1.0, help="of warm runs of a case, or 3 runs (1)")
     parser.add_argument("--case-seconds", type=float, default=45.0, help="a case that takes longer has failed (45)")
     parser.add_argument("--budget-seconds", type=float, default=450.0, help="the whole run ends after this (450)")
     parser.add_argument("--python", type=_assignment, action="append", default=[], metavar="SYSTEM=INTERPRETER")

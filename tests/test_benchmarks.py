@@ -153,6 +153,12 @@ def test_gpu_operators_are_chosen(gpu, cases):
     assert gpu.operators("diffct", planes, "forward", settings) == ("siddon",)
 
 
+def test_gpu_schedule_has_the_slow_library_last(gpu):
+    order = gpu.schedule(("cone256", "cone512"), ("jaxct", "mbirjax", "diffct"))
+    assert order[:4] == [(w, s) for w in ("cone256", "cone512") for s in ("jaxct", "diffct")]
+    assert order[4:] == [("cone256", "mbirjax"), ("cone512", "mbirjax")]
+
+
 def test_gpu_budget(gpu):
     now = [100.0]
     budget = gpu.Budget(60.0, clock=lambda: now[0])
