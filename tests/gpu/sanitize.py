@@ -29,7 +29,7 @@ NAMES = (
     "cone_flat_tilted",
     "cone_arbitrary",
 )
-BATCH = 5  # more than one pack of four
+BATCH = 19  # more than one run of images that share their weights, and no multiple of it
 FAST = {"precision": "fast"}
 # What an operator is tried on: dtype of the data, options, and axes that vmap maps in data and vectors.
 VARIANTS: dict[str, tuple[Any, dict[str, str], tuple[int | None, int | None] | None]] = {
