@@ -29,6 +29,9 @@ NO_GEOMETRY_DERIVATIVE = (
     "differentiated but meant to stay fixed, pass jax.lax.stop_gradient(geometry)"
 )
 
+# The name of an FFI target, the same on every platform.
+_TARGET = "jaxct_{model}_{direction}"
+
 BEAMS = {"parallel": 0, "cone": 1, "curved": 2}
 
 
@@ -86,7 +89,7 @@ def _call(direction, data, vectors, grid, *, scan, batch_axes):
     """The CPU's handlers know float32 and float64: 16-bit data are widened, and their results rounded."""
     shape = _result_shape(direction, data, vectors, grid, scan, batch_axes)
     wide = data.astype(_compute_type(data.dtype))
-    call = jax.ffi.ffi_call(f"jaxct_{scan.model}_{direction}", result_like(wide, shape))
+    call = jax.ffi.ffi_call(_TARGET.format(model=scan.model, direction=direction), result_like(wide, shape))
     return call(wide, vectors, grid, scan=scan.attributes(batch_axes)).astype(data.dtype)
 
 
@@ -95,7 +98,7 @@ def _call_cuda(direction, data, vectors, grid, *, scan, batch_axes):
     shape = _result_shape(direction, data, vectors, grid, scan, batch_axes)
     size = _cuda_workspace_bytes(direction, data, vectors, grid, scan, batch_axes)
     results = (result_like(data, shape), result_like(data, (size,), np.uint8))
-    call = jax.ffi.ffi_call(f"jaxct_{scan.model}_{direction}", results)
+    call = jax.ffi.ffi_call(_TARGET.format(model=scan.model, direction=direction), results)
     return call(data, vectors, grid, scan=scan.attributes(batch_axes))[0]
 
 

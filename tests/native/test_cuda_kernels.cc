@@ -1,14 +1,9 @@
 // The CUDA kernels, run on the host a thread after the other through the launches that a stream would get, beside the
 // CPU's loops.
 #include <cstring>
-#include <map>
 
-#include "core/distance_driven.h"
-#include "core/joseph.h"
-#include "core/separable_footprint.h"
-#include "core/siddon.h"
-#include "core/voxel_driven.h"
-#include "cuda/run.h"
+#include "cuda/storage.h"
+#include "host_kernels.h"
 #include "problems.h"
 
 namespace {
@@ -17,39 +12,12 @@ using namespace problems;
 namespace cu = jaxct::cuda;
 using jaxct::DataType;
 
-// Blocks last to first: nothing may depend on their order.
-struct HostLauncher {
-  int64_t launches = 0;
-
-  template <typename Body>
-  void operator()(const Body& body) {
-    ++launches;
-    for (int64_t block = body.blocks() - 1; block >= 0; --block)
-      for (int thread = 0; thread < Body::kThreads; ++thread) body(block, thread);
-  }
-};
-
 template <typename T>
 constexpr DataType kDataType = std::is_same_v<T, double> ? DataType::kFloat64 : DataType::kFloat32;
 template <>
 constexpr DataType kDataType<cu::Half> = DataType::kFloat16;
 template <>
 constexpr DataType kDataType<cu::Bfloat16> = DataType::kBfloat16;
-
-void run_on_host(const cu::Call& call, HostLauncher& launch) {
-  switch (call.model) {
-    case Model::kJoseph:
-      return cu::run_model<jaxct::Joseph>(call, launch);
-    case Model::kSiddon:
-      return cu::run_model<jaxct::Siddon>(call, launch);
-    case Model::kSeparableFootprint:
-      return cu::run_model<jaxct::SeparableFootprint>(call, launch);
-    case Model::kDistanceDriven:
-      return cu::run_model<jaxct::DistanceDriven>(call, launch);
-    case Model::kVoxelDriven:
-      return cu::run_model<jaxct::VoxelDriven>(call, launch);
-  }
-}
 
 struct BatchShape {
   std::vector<int64_t> data, vectors, grid;
@@ -93,8 +61,7 @@ std::vector<Data> emulate(Model model, Direction direction, const Problem<T>& p,
   call.vectors = p.vectors.data();
   call.grid = p.grid.data();
   call.out = out.data();
-  HostLauncher launch;
-  run_on_host(call, launch);
+  host::run(call);
   return out;
 }
 

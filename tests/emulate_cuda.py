@@ -1,0 +1,40 @@
+"""A pytest plugin (``-p tests.emulate_cuda``) that runs the operators as CUDA runs them, on the CPU.
+
+The CUDA lowering, its workspace, the CUDA handlers' decoding and the CUDA kernels, compiled for the host: all but the
+device itself. Any test of the operators' promises can so be asked of the CUDA back end on any machine.
+"""
+
+import importlib.util
+import os
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+
+import jax
+from jax.interpreters import mlir
+
+from jaxct import _linear
+
+_FOLDER = Path(os.environ.get("JAXCT_NATIVE_TESTS", Path(__file__).parents[1] / "build/dev/tests/native"))
+
+
+def _load() -> ModuleType:
+    (path,) = _FOLDER.glob("emulated_cuda*.so")
+    spec = importlib.util.spec_from_file_location("emulated_cuda", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _install() -> None:
+    for name, handler in _load().registrations().items():
+        jax.ffi.register_ffi_target(name.replace("jaxct_", "emulated_cuda_"), handler, platform="cpu")
+    _linear._TARGET = "emulated_cuda_{model}_{direction}"
+    for direction, primitive in _linear._PRIMITIVES.items():
+        rule = mlir.lower_fun(partial(_linear._call_cuda, direction), multiple_results=False)
+        mlir.register_lowering(primitive, rule, platform="cpu")
+
+
+_install()
