@@ -10,6 +10,9 @@ NATIVE_FILES := $(shell find xla_ffi tests/native -name '*.h' -o -name '*.cc' -o
 # address: also leaks. float-cast-overflow: an index made from NaN or from a number out of range.
 SANITIZERS := address,undefined,float-cast-overflow
 
+# One is enough to see that the CUDA kernels compile; a wheel gets all.
+CUDA_ARCHITECTURES ?= 90-real
+
 # What a build without isolation needs in .venv, where the headers are those of the jax that runs.
 BUILD_REQUIREMENTS := import tomllib; p = tomllib.load(open("pyproject.toml", "rb")); \
     print(*[r for r in p["build-system"]["requires"] if not r.startswith("jax")], *p["project"]["dependencies"])
@@ -24,7 +27,7 @@ COMPUTE_SANITIZER ?= compute-sanitizer
 BENCH_GPU_OPTIONS ?=
 GPU_ENV := JAX_PLATFORMS=cuda,cpu XLA_PYTHON_CLIENT_PREALLOCATE=false PYTHONPATH=$(GPU_SITE):$(CURDIR):$(PYTHONPATH)
 
-.PHONY: help demo test build lint format native-test asan pytest clean
+.PHONY: help demo test build lint format native-test asan pytest emulated clean
 .PHONY: gpu-device build-gpu test-gpu pytest-gpu sanitize-gpu bench-gpu
 help:
 	@echo "make demo         reconstruct the bundled measured walnut into demo/"
@@ -32,7 +35,8 @@ help:
 	@echo "make build        the editable development build in $(VENV), warnings as errors"
 	@echo "make lint         ruff, clang-format and mypy        make format   apply the formatters"
 	@echo "make native-test  the C++ tests                      make asan     the same under ASan and UBSan"
-	@echo "make pytest       the Python tests                   make clean    remove $(VENV), build and demo"
+	@echo "make pytest       the Python tests                   make emulated some of them through the CUDA kernels"
+	@echo "make clean        remove $(VENV), build and demo"
 	@echo "make test-gpu     on a machine with a GPU: build for it, tests/gpu, compute-sanitizer (docs/gpu-checks.md)"
 	@echo "make bench-gpu    on a machine with a GPU: times beside other libraries, into benchmarks/results"
 
@@ -40,7 +44,7 @@ demo: $(VENV)/.demo
 	$(VENV)/bin/jaxct demo -o demo/
 	@echo "The reconstructed walnut is in demo/:" && ls demo/
 
-test: lint native-test asan pytest
+test: lint native-test asan pytest emulated
 
 build: $(BUILD)/.installed
 
@@ -118,6 +122,11 @@ $(PLANTED): tests/gpu/planted.cu | gpu-device
 bench-gpu: build-gpu
 	$(GPU_ENV) $(GPU_PYTHON) benchmarks/gpu.py $(BENCH_GPU_OPTIONS)
 
+# The CUDA path, its kernels compiled for the host: the promises that say most about it.
+emulated: build
+	JAXCT_NATIVE_TESTS=$(BUILD)/tests/native $(PY) -m pytest -p tests.emulate_cuda -n auto --maxprocesses=4 \
+	    -k "not float32 and not random" tests/test_values.py tests/test_vmap.py
+
 clean:
 	rm -rf $(VENV) build demo
 
@@ -142,13 +151,14 @@ $(MODULES): | $(PY)
 	@rm -f $(VENV)/.modules-* && touch $@
 
 $(VENV)/.demo: $(VENV)/.build-requirements $(MODULES) $(CMAKE_FILES) $(filter xla_ffi/%,$(NATIVE_FILES))
-	$(PY) -m pip install --no-build-isolation -e '.[cli,io,plot]'
+	$(PY) -m pip install --no-build-isolation -e '.[cli,io,plot]' -C cmake.define.JAXCT_CUDA=OFF
 	@touch $@
 
 # pip installs once; afterwards CMake alone brings the extension modules up to date.
 $(VENV)/.editable: $(VENV)/.build-requirements $(MODULES) $(CMAKE_FILES)
 	$(PY) -m pip install --no-build-isolation -e '.[all,dev]' -C build-dir=$(BUILD) \
-	    -C cmake.define.JAXCT_WERROR=ON -C cmake.define.JAXCT_NATIVE_TESTS=ON
+	    -C cmake.define.JAXCT_WERROR=ON -C cmake.define.JAXCT_NATIVE_TESTS=ON \
+	    -C cmake.define.CMAKE_CUDA_ARCHITECTURES=$(CUDA_ARCHITECTURES)
 	@touch $@ $(VENV)/.demo
 
 $(BUILD)/.installed: $(VENV)/.editable $(NATIVE_FILES)
