@@ -60,9 +60,9 @@ JAXCT_HD Trapezoid<T> make_trapezoid(T t0, T t1, T t2, T t3) {
           t1,
           t2,
           t3,
-          t1 > t0 ? T(0.5) / (t1 - t0) : T(0),
-          t3 > t2 ? T(0.5) / (t3 - t2) : T(0),
-          area > T(0) ? T(1) / area : T(0)};
+          t1 > t0 ? ratio(T(0.5), t1 - t0) : T(0),
+          t3 > t2 ? ratio(T(0.5), t3 - t2) : T(0),
+          area > T(0) ? ratio(T(1), area) : T(0)};
 }
 
 JAXCT_NAMESPACE_END

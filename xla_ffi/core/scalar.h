@@ -32,6 +32,15 @@ JAXCT_HD T multiply_add(T a, T b, T c) {
 #endif
 }
 
+// a / b where a few units in the last place do not matter: in factors, not in positions.
+template <typename T>
+JAXCT_HD T ratio(T a, T b) {
+#if defined(__CUDA_ARCH__)
+  if constexpr (sizeof(T) == sizeof(float)) return __fdividef(a, b);
+#endif
+  return a / b;
+}
+
 // v[i] for an i that is not known in advance. An array indexed so would have to leave a GPU's registers.
 template <typename T>
 JAXCT_HD T pick(const T (&v)[3], int i) {

@@ -158,9 +158,8 @@ struct ForwardColumns {
       if (begin + i >= length || col + c >= setup.cols()) continue;
       const int64_t lane = kPlanar ? begin + i : 0;
       const int64_t row = kPlanar ? 0 : rows_run_down(view) ? scan.rows - 1 - (begin + i) : begin + i;
-      T value = sums[c][i] * setup.unscale(at, lane);
-      if (Model::kObliquity) value *= obliquity(view, row, col + c);
-      setup.out[((setup.result_of(at, lane) * scan.views + v) * scan.rows + row) * scan.cols + col + c] = value;
+      setup.out[((setup.result_of(at, lane) * scan.views + v) * scan.rows + row) * scan.cols + col + c] =
+          sums[c][i] * setup.unscale(at, lane);
     }
   }
 };
@@ -199,7 +198,7 @@ struct BackColumns {
     const auto held = static_cast<int32_t>(projections.held);
     const T row = relative<T>(y, setup.size(1)), col = relative<T>(x, setup.size(2));
     for (int32_t v = 0; v < held; ++v, data += scan.pixels() * (kPacked ? kLength : 1)) {
-      const DeviceView<T>& view = views[v];
+      const DeviceView<T> view = load_view(views + v);
       if (view.sound && view.axial) {
         add_view(view, data, row, col, run * kLength, sums);
       } else if (!view.sound) {
@@ -219,11 +218,13 @@ struct BackColumns {
       for (int32_t c = cols.begin; c < cols.end; ++c)
         add_run(column.scale * column.column.weight(c), data + static_cast<int64_t>(c) * kLength, sums);
     } else {
-      for (int32_t c = cols.begin; c < cols.end; c += kTaps) {
-        PixelColumns<T, Store> pixels = {data + c, setup.cols(), setup.rows(), cols.end - c, rows_run_down(view), {}};
+      constexpr int kColumns = kTaps<typename Model::template Column<T>>;
+      using Pixels = PixelColumns<T, Store, kColumns>;
+      for (int32_t c = cols.begin; c < cols.end; c += kColumns) {
+        Pixels pixels = {data + c, setup.cols(), setup.rows(), cols.end - c, rows_run_down(view), {}};
         JAXCT_UNROLL
-        for (int t = 0; t < kTaps; ++t) pixels.weights[t] = column.scale * column.column.weight(c + t);
-        SliceLookup<Model, T, Store> lookup(column.edge, column.slope, pixels, begin);
+        for (int t = 0; t < kColumns; ++t) pixels.weights[t] = column.scale * column.column.weight(c + t);
+        SliceLookup<Model, T, Pixels> lookup(column.edge, column.slope, pixels, begin);
         JAXCT_UNROLL
         for (int i = 0; i < kLength; ++i) sums[i] += lookup.value_at(begin + i);
       }

@@ -9,22 +9,25 @@ JAXCT_NAMESPACE_BEGIN
 namespace cuda {
 
 // Detector columns that are combined at a time.
+template <typename Column>
 constexpr int kTaps = 4;
+template <typename T>
+constexpr int kTaps<Hat<T>> = 2;
 
 // Values of detector rows: weighted sums over a few columns. Rows count upwards.
-template <typename T, typename Store>
+template <typename T, typename Store, int kColumns>
 struct PixelColumns {
   const Store* first;  // the first column, in the first row of the data
   int32_t stride, rows, taps;
   bool down;
-  T weights[kTaps];
+  T weights[kColumns];
 
   JAXCT_HD T operator[](int32_t row) const {
     if (row < 0 || row >= rows) return T(0);
     const Store* p = first + static_cast<int64_t>(down ? rows - 1 - row : row) * stride;
     T value = T(0);
     JAXCT_UNROLL
-    for (int t = 0; t < kTaps; ++t)
+    for (int t = 0; t < kColumns; ++t)
       if (t < taps) value = multiply_add(weights[t], load<T>(p + t), value);
     return value;
   }
@@ -45,7 +48,7 @@ template <typename Model, typename T, typename Store, typename Row = typename Mo
 class RowLookup;
 
 // Slices, asked for in ascending order from `begin` on: the sum over rows of weight(z, row) * pixels[row].
-template <typename Model, typename T, typename Store, typename Row = typename Model::template Row<T>>
+template <typename Model, typename T, typename Pixels, typename Row = typename Model::template Row<T>>
 class SliceLookup;
 
 template <typename Model, typename T, typename Store>
@@ -75,10 +78,10 @@ class RowLookup<Model, T, Store, Box<T>> {
   T value_;
 };
 
-template <typename Model, typename T, typename Store>
-class SliceLookup<Model, T, Store, Box<T>> {
+template <typename Model, typename T, typename Pixels>
+class SliceLookup<Model, T, Pixels, Box<T>> {
  public:
-  JAXCT_HD SliceLookup(T edge, T slope, const PixelColumns<T, Store>& pixels, int32_t begin)
+  JAXCT_HD SliceLookup(T edge, T slope, const Pixels& pixels, int32_t begin)
       : edge_(edge), slope_(slope), pixels_(pixels) {
     const T lowest = multiply_add(slope, static_cast<T>(begin), edge);
     row_ = floor_index(clamp(lowest, T(-1), static_cast<T>(pixels.rows)));
@@ -97,7 +100,7 @@ class SliceLookup<Model, T, Store, Box<T>> {
 
  private:
   const T edge_, slope_;
-  const PixelColumns<T, Store>& pixels_;
+  const Pixels& pixels_;
   int32_t row_;
   T value_;
 };
@@ -126,11 +129,10 @@ class RowLookup<Model, T, Store, Hat<T>> {
   const VoxelColumn<T, Store> voxels_;
 };
 
-template <typename Model, typename T, typename Store>
-class SliceLookup<Model, T, Store, Hat<T>> {
+template <typename Model, typename T, typename Pixels>
+class SliceLookup<Model, T, Pixels, Hat<T>> {
  public:
-  JAXCT_HD SliceLookup(T edge, T slope, const PixelColumns<T, Store>& pixels, int32_t)
-      : edge_(edge), slope_(slope), pixels_(pixels) {}
+  JAXCT_HD SliceLookup(T edge, T slope, const Pixels& pixels, int32_t) : edge_(edge), slope_(slope), pixels_(pixels) {}
 
   JAXCT_HD T value_at(int32_t z) const {
     const T position = multiply_add(slope_, static_cast<T>(z), edge_);
@@ -141,7 +143,7 @@ class SliceLookup<Model, T, Store, Hat<T>> {
 
  private:
   const T edge_, slope_;
-  const PixelColumns<T, Store>& pixels_;
+  const Pixels& pixels_;
 };
 
 }  // namespace cuda

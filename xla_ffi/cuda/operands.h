@@ -25,6 +25,22 @@ struct Projections {
   }
 };
 
+// A view, in loads of 16 bytes; the parts that are not used are not loaded.
+template <typename T>
+JAXCT_HD DeviceView<T> load_view(const DeviceView<T>* p) {
+#if defined(__CUDA_ARCH__)
+  constexpr int kLoads = sizeof(DeviceView<T>) / sizeof(uint4);
+  uint4 bits[kLoads];
+  JAXCT_UNROLL
+  for (int i = 0; i < kLoads; ++i) bits[i] = __ldg(reinterpret_cast<const uint4*>(p) + i);
+  DeviceView<T> view;
+  memcpy(&view, bits, sizeof view);
+  return view;
+#else
+  return *p;
+#endif
+}
+
 // What every kernel of the loops needs.
 template <typename T>
 struct Setup {

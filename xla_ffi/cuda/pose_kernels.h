@@ -102,7 +102,7 @@ struct ForwardPoses {
           if (weight != T(0)) sum = multiply_add(weight, load<T>(volume + at), sum);
         }
     }
-    return Model::kObliquity ? sum * obliquity(view, row, col) : sum;
+    return sum;
   }
 
   JAXCT_HD T weight_of(const View<T>& view, const int32_t (&q)[3], int32_t row, int32_t col) const {

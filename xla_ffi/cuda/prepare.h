@@ -143,6 +143,30 @@ struct Turn {
   }
 };
 
+// Projections times the obliquity of their pixels, in place.
+template <typename T>
+struct WeightProjections {
+  static constexpr int kThreads = 256, kBlocksPerMultiprocessor = 1;
+
+  Scan scan;
+  Batch batch;
+  const DeviceView<T>* views;
+  T* projections;
+
+  JAXCT_HD int64_t blocks() const { return tiles(batch.items * batch.lanes * scan.views * scan.pixels(), kThreads); }
+
+  JAXCT_HD void operator()(int64_t block, int thread) const {
+    Digits digits = {block * kThreads + thread};
+    const int64_t col = digits.take(scan.cols), row = digits.take(scan.rows), v = digits.take(scan.views);
+    const int64_t lane = digits.take(batch.lanes);
+    if (digits.rest >= batch.items) return;
+    const Batch::Offsets at = batch.locate(digits.rest);
+    const int64_t result = at.result + lane * batch.lane_result;
+    projections[((result * scan.views + v) * scan.rows + row) * scan.cols + col] *=
+        obliquity(views[at.geometry * scan.views + v], row, col);
+  }
+};
+
 // A batch of images as [item][run][y][x][image], padded with zeros.
 template <typename T, typename From, typename To>
 struct PackImages {

@@ -70,6 +70,7 @@ class Run {
       } else {
         launch_(ForwardColumns<M, T, Store, kRun<T>, true>{setup(), volumes});
       }
+      if (M::kObliquity) launch_(WeightProjections<T>{scan, call_.items.batch, views(), sums()});
     }
   }
 
