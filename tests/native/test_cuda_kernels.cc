@@ -256,6 +256,27 @@ TEST(cuda_fast_precision_is_matched_and_near_the_exact_one) {
   });
 }
 
+TEST(cuda_fast_precision_keeps_what_is_not_finite_to_itself) {
+  for (const bool planar : {true, false})
+    for (const Model model : kModels)
+      for (const float poison : {std::numeric_limits<float>::infinity(), std::numeric_limits<float>::quiet_NaN()}) {
+        const Problem<float> p = make_problem<float>(6, kCone, planar, 0.0);
+        std::vector<float> x = noise<float>(p.volume_size(), 12);
+        x[x.size() / 2] = poison;
+        Options fast;
+        fast.fast = true;
+        const std::vector<float> exact = emulate(model, Direction::kForward, p, x);
+        const std::vector<float> got = emulate(model, Direction::kForward, p, x, fast);
+        double scale = 0.0;
+        for (float value : exact)
+          if (std::isfinite(value)) scale = std::fmax(scale, std::abs(value));
+        for (size_t i = 0; i < got.size(); ++i) {
+          CHECK(std::isfinite(got[i]) == std::isfinite(exact[i]));
+          if (std::isfinite(exact[i])) CHECK_NEAR(got[i], exact[i], 2e-3 * scale);
+        }
+      }
+}
+
 template <typename Data>
 void check_storage(double tolerance) {
   for_problems<float>([&](Model model, const Problem<float>& p) {

@@ -80,6 +80,11 @@ struct FindMagnitudes {
   const float* in;
   uint32_t* magnitudes;
 
+  // Infinities and NaN pass through half precision as they are, and must not scale the rest away.
+  JAXCT_HD static uint32_t finite_bits(float x) {
+    const uint32_t magnitude = detail::bits_of(x) & 0x7fffffffU;
+    return magnitude < 0x7f800000U ? magnitude : 0U;
+  }
   JAXCT_HD int64_t per_item() const { return tiles(size, int64_t{kThreads} * kPerThread); }
   JAXCT_HD int64_t blocks() const { return items * per_item(); }
 
@@ -87,7 +92,7 @@ struct FindMagnitudes {
     const int64_t item = block / per_item(), first = block % per_item() * kThreads * kPerThread + thread;
     uint32_t most = 0;
     for (int64_t i = first; i < min_of(size, first + int64_t{kThreads} * kPerThread); i += kThreads)
-      most = max_of(most, detail::bits_of(load<float>(in + item * size + i)) & 0x7fffffffU);
+      most = max_of(most, finite_bits(load<float>(in + item * size + i)));
 #if defined(__CUDA_ARCH__)
     atomicMax(magnitudes + item, most);
 #else
