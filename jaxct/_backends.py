@@ -147,7 +147,7 @@ def _plugin_version(name: str) -> str:
 
 
 def _allowed_platforms() -> str:
-    return jax.config.jax_platforms or ""
+    return jax.config.jax_platforms or ""  # type: ignore[attr-defined]
 
 
 def _why_no_device(module: ModuleType, trouble: str) -> str:

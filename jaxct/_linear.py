@@ -102,8 +102,9 @@ def _call_cuda(direction, data, vectors, grid, *, scan, batch_axes):
     return call(data, vectors, grid, scan=scan.attributes(batch_axes))[0]
 
 
-def _cuda_workspace_bytes(direction, data, vectors, grid, scan, batch_axes) -> int:
-    return _native.load()["cpu"].module.cuda_workspace_bytes(
+def _cuda_workspace_bytes(direction, data, vectors, grid, scan, batch_axes):
+    """Asked of the CPU module, which is there wherever something is lowered."""
+    return _native.require("cpu").cuda_workspace_bytes(
         model=scan.model,
         forward=direction == "forward",
         dtype=data.dtype.name,

@@ -49,16 +49,17 @@ def _load_all() -> Mapping[str, NativeModule]:
     return MappingProxyType({platform: _load_module(platform) for platform in _MODULES})
 
 
-def require(platform: str = "cpu") -> None:
-    """Raise unless the native module for a platform, "cpu" or "cuda", is loaded.
+def require(platform: str = "cpu") -> ModuleType:
+    """The native module for a platform, "cpu" or "cuda".
 
     Raises:
         ImportError: the module is missing or unfit; says why and what to do.
     """
     state = load()[platform]
-    if not state.loaded:
+    if state.module is None:
         way_out = " To stay on the CPU, set JAX_PLATFORMS=cpu." if platform == "cuda" else ""
         raise ImportError(f"{state.reason}.{way_out}", name=_MODULES[platform])
+    return state.module
 
 
 def _load_module(platform: str) -> NativeModule:

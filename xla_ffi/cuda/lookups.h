@@ -14,6 +14,12 @@ constexpr int kTaps = 4;
 template <typename T>
 constexpr int kTaps<Hat<T>> = 2;
 
+// Slices or rows at a time. Hats have less to share, and their lookups are independent: they fill registers faster.
+template <typename T, typename Row>
+constexpr int kVolumeRun = kRun<T>;
+template <typename T>
+constexpr int kVolumeRun<T, Hat<T>> = kRun<T> / 2;
+
 // Values of detector rows: weighted sums over a few columns. Rows count upwards.
 template <typename T, typename Store, int kColumns>
 struct PixelColumns {

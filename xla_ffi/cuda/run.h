@@ -63,7 +63,7 @@ class Run {
         launch_(ForwardRays<M, T, Store, kRun<T>>{setup(), volumes});
     } else {
       if (!scan.planar) {
-        launch_(ForwardColumns<M, T, Store, kRun<T>, false>{setup(), volumes});
+        launch_(ForwardColumns<M, T, Store, kVolumeRun<T, typename M::template Row<T>>, false>{setup(), volumes});
         launch_(ForwardPoses<M, T, Store>{setup(), volumes});
       } else if (one_lane()) {
         launch_(ForwardColumns<M, T, Store, 1, true>{setup(), volumes});
@@ -115,7 +115,8 @@ class Run {
         launch_(BackRays<M, T, Store, kRun<T>, true>{setup(), projections, first});
     } else {
       if (!call_.scan.planar) {
-        launch_(BackColumns<M, T, Store, kRun<T>, false>{setup(), projections, first});
+        launch_(
+            BackColumns<M, T, Store, kVolumeRun<T, typename M::template Row<T>>, false>{setup(), projections, first});
         launch_(BackPoses<M, T, Store>{setup(), projections});
       } else if (one_lane()) {
         launch_(BackColumns<M, T, Store, 1, true>{setup(), projections, first});
