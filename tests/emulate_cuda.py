@@ -15,7 +15,7 @@ from jax.interpreters import mlir
 
 from jaxct import _linear
 
-_FOLDER = Path(os.environ.get("JAXCT_NATIVE_TESTS", Path(__file__).parents[1] / "build/dev/tests/native"))
+_FOLDER = Path(os.environ.get("JAXCT_NATIVE_TESTS_FOLDER", Path(__file__).parents[1] / "build/dev/tests/native"))
 
 
 def _load() -> ModuleType:
