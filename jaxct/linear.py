@@ -19,9 +19,9 @@ from jaxct.geometry._base import Geometry
 LINE_MODELS = ("siddon", "joseph")
 FOOTPRINT_MODELS = ("distance_driven", "separable_footprint")
 PROJECTOR_MODELS = LINE_MODELS + FOOTPRINT_MODELS
+BACK_MODELS = (*PROJECTOR_MODELS, "voxel_driven")
 DTYPES = ("float32", "float64", "float16", "bfloat16")
 PRECISIONS = ("exact", "fast")
-BACK_MODELS = (*PROJECTOR_MODELS, "voxel_driven")
 
 # Footprint models need the detector's rows stacked within this angle (cosine: 30 degrees) of z.
 _MIN_ROW_COSINE = 0.8660254
@@ -113,7 +113,7 @@ def as_data(name: str, value: Any, shape: tuple[int, ...], shape_name: str) -> j
     return jnp.asarray(value)
 
 
-def check_setup(geometry: Any, grid: Any, model: Any, models: tuple[str, ...], precision: Any = "exact") -> None:
+def check_setup(geometry: Any, grid: Any, model: Any, models: tuple[str, ...], precision: Any) -> None:
     """Refuse what the native code could not run; values only where they are concrete."""
     if not isinstance(geometry, Geometry):
         raise TypeError(f"geometry must be a jaxct geometry, got {type(geometry).__name__}")

@@ -33,7 +33,7 @@ def reconstruct(
     offset_detector: bool | None,
 ) -> jax.Array:
     """The steps of FBP and FDK; see there for the arguments."""
-    linear.check_setup(geometry, grid, "voxel_driven", linear.BACK_MODELS)
+    linear.check_setup(geometry, grid, "voxel_driven", linear.BACK_MODELS, "exact")
     projections = as_float(projections, "projections")
     if projections.shape != geometry.projection_shape:
         raise ValueError(f"projections must have shape {geometry.projection_shape}, got {projections.shape}")
