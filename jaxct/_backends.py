@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType, ModuleType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 
@@ -76,7 +76,7 @@ def backends(*, initialize: bool = False) -> Backends:
 
 
 def _cpu(initialize: bool) -> Backend:
-    devices, trouble = _devices("cpu") if initialize else (None, "")
+    devices, trouble = _native.local_devices("cpu") if initialize else (None, "")
     return _backend("cpu", _cpu_details, devices, trouble and f"JAX has no CPU device ({trouble})")
 
 
@@ -85,7 +85,7 @@ def _cpu_details(module: ModuleType) -> dict[str, str]:
 
 
 def _cuda(initialize: bool) -> Backend:
-    devices, trouble = _devices("cuda") if initialize else (None, "")
+    devices, trouble = _native.local_devices("cuda") if initialize else (None, "")
     module = _native.load()["cuda"].module
     obstacle = ""
     if module is not None:
@@ -103,12 +103,12 @@ def _cuda_details(module: ModuleType) -> dict[str, str]:
 
 
 def _backend(
-    platform: str, details: Callable[[ModuleType], dict[str, str]], devices: Sequence[Any] | None, obstacle: str
+    platform: str, details: Callable[[ModuleType], dict[str, str]], devices: Sequence[jax.Device] | None, obstacle: str
 ) -> Backend:
     state = _native.load()[platform]
     described: dict[str, str] = {}
     if state.module is not None:
-        described = details(state.module) | {"XLA FFI": _native.version_text(_native.ffi_version(state.module))}
+        described = details(state.module) | {"XLA FFI": _native.version_text(state.module.ffi_api_version())}
     return Backend(
         platform=platform,
         built=state.built,
@@ -119,15 +119,7 @@ def _backend(
     )
 
 
-def _devices(platform: str) -> tuple[Sequence[Any], str]:
-    """This process's devices, and JAX's words where it has none."""
-    try:
-        return jax.local_devices(backend=platform), ""
-    except Exception as error:  # a plugin may raise anything, and this is where it should be told
-        return (), next(iter(str(error).splitlines()), "") or type(error).__name__
-
-
-def _device_name(device: Any) -> str:
+def _device_name(device: jax.Device) -> str:
     capability = getattr(device, "compute_capability", None)
     return f"{device.device_kind} (compute capability {capability})" if capability else device.device_kind
 
@@ -166,7 +158,7 @@ def _why_no_device(module: ModuleType, trouble: str) -> str:
     return ""
 
 
-def _too_few_architectures(module: ModuleType, devices: Sequence[Any]) -> str:
+def _too_few_architectures(module: ModuleType, devices: Sequence[jax.Device]) -> str:
     """Names the first device that the module has no code for."""
     known = module.architectures()
     for device in devices:

@@ -1,11 +1,11 @@
-"""Loads the native modules and registers their XLA FFI targets, each once in a process."""
+"""Loads the native modules, registers their XLA FFI targets once in a process, and finds the devices to run them."""
 
 import functools
 import importlib
 import platform as host
 import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import NamedTuple
@@ -88,20 +88,14 @@ def _too_new(module: ModuleType) -> str:
 
     Registered all the same, they would take JAX's whole back end down with them: XLA refuses them as it starts.
     """
-    built, running = ffi_version(module), running_ffi_version()
-    if built is None or running is None or built <= running:
+    built, running = module.ffi_api_version(), running_ffi_version()
+    if running is None or built <= running:
         return ""
     return (
         f"{module.__name__} was built for XLA FFI {version_text(built)}, newer than the {version_text(running)} of "
         f"jaxlib {jaxlib.__version__}: update jax and jaxlib, or build jaxct with the jax in use "
         "(`pip install --no-build-isolation --no-deps .` in a checkout)"
     )
-
-
-def ffi_version(module: ModuleType) -> tuple[int, int] | None:
-    """The version (major, minor) of the XLA FFI headers that a module was built with; None if it does not tell."""
-    tell = getattr(module, "ffi_api_version", None)
-    return tell and tell()
 
 
 @functools.cache
@@ -118,3 +112,11 @@ def running_ffi_version() -> tuple[int, int] | None:
 def version_text(version: tuple[int, int] | None) -> str:
     """``(0, 3)`` as "0.3"."""
     return "unknown" if version is None else ".".join(map(str, version))
+
+
+def local_devices(platform: str) -> tuple[Sequence[jax.Device], str]:
+    """This process's devices of a platform, and JAX's words where it has none. Starts JAX's back ends."""
+    try:
+        return jax.local_devices(backend=platform), ""
+    except Exception as error:  # a plugin may raise anything, and this is where it should be told
+        return (), next(iter(str(error).splitlines()), "") or type(error).__name__
