@@ -2,6 +2,7 @@
 
 import math
 import re
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 import jaxct
-from jaxct import _linear, _native
+from jaxct import _linear, _native, linear
 from tests.geometries import CASES
 from tests.operators import BACK_PROJECTORS, operators
 
@@ -23,6 +24,7 @@ CONE = jaxct.ConeBeam(
     pixel_size=1.5,
 )
 GRID = jaxct.VolumeGrid(shape=SHAPE)
+SCAN = {"geometry": CONE, "grid": GRID}
 
 
 def _lowered(f, *args) -> str:
@@ -31,6 +33,11 @@ def _lowered(f, *args) -> str:
 
 def _calls(text: str) -> list[str]:
     return re.findall(r"custom_call @(jaxct_\w+)\(", text)
+
+
+def _rounded(size: int) -> int:
+    """Every part begins at a multiple of 256 bytes."""
+    return math.ceil(size / 256) * 256
 
 
 def _workspace(text: str) -> int:
@@ -74,10 +81,77 @@ def test_results_of_16_bits_leave_the_geometry_in_32():
     assert "tensor<9x10x11xbf16>, tensor<40x4x3xf32>, tensor<2x3xf32>" in line
 
 
-def test_precision_is_an_attribute_and_only_that_on_the_cpu():
-    for precision, flag in (("exact", 0), ("fast", 1)):
-        text = _lowered(lambda x, p=precision: jaxct.forward_project(x, CONE, GRID, precision=p), jnp.ones(SHAPE))
-        assert f"fast = {flag} : i64" in text
+FORWARD, BACK = "jaxct_separable_footprint_forward", "jaxct_separable_footprint_back"
+DRIVEN_FORWARD, DRIVEN_BACK = "jaxct_voxel_driven_forward", "jaxct_voxel_driven_back"
+
+# Maps by precision, what they call, and what their derivatives call to go back.
+LINEAR_MAPS = {
+    "Projector": (lambda p: jaxct.Projector(CONE, GRID, precision=p), FORWARD, BACK),
+    "Projector.T": (lambda p: jaxct.Projector(CONE, GRID, precision=p).T, BACK, FORWARD),
+    "linear.forward_project": (lambda p: partial(linear.forward_project, **SCAN, precision=p), FORWARD, BACK),
+    "linear.back_project": (lambda p: partial(linear.back_project, **SCAN, precision=p), BACK, FORWARD),
+    "linear.back_project, voxel-driven": (
+        lambda p: partial(linear.back_project, **SCAN, model="voxel_driven", precision=p),
+        DRIVEN_BACK,
+        DRIVEN_FORWARD,
+    ),
+}
+MAPS = LINEAR_MAPS | {
+    "forward_project": (lambda p: partial(jaxct.forward_project, **SCAN, precision=p), FORWARD, BACK),
+    "forward_project, voxel-driven adjoint": (
+        lambda p: partial(jaxct.forward_project, **SCAN, adjoint="voxel_driven", precision=p),
+        FORWARD,
+        DRIVEN_BACK,
+    ),
+    "back_project": (lambda p: partial(jaxct.back_project, **SCAN, precision=p), BACK, FORWARD),
+    "back_project, voxel-driven": (
+        lambda p: partial(jaxct.back_project, **SCAN, model="voxel_driven", precision=p),
+        DRIVEN_BACK,
+        DRIVEN_FORWARD,
+    ),
+}
+
+
+def _argument(target: str) -> jax.ShapeDtypeStruct:
+    """What a call projects."""
+    return jax.ShapeDtypeStruct(SHAPE if target.endswith("_forward") else CONE.projection_shape, "float32")
+
+
+def _precisions(text: str) -> list[tuple[str, str]]:
+    """Target and precision of every call."""
+    names = {"0": "exact", "1": "fast"}
+    found = [(target, names[fast]) for target, fast in re.findall(r"@(jaxct_\w+)\(.* fast = (\d+) : i64", text)]
+    assert len(found) == len(_calls(text))
+    return sorted(found)
+
+
+@pytest.mark.parametrize("precision", ["exact", "fast"])
+@pytest.mark.parametrize(("make", "target", "way_back"), MAPS.values(), ids=MAPS)
+def test_precision_reaches_every_call(make, target, way_back, precision):
+    f, argument = make(precision), _argument(target)
+    assert _precisions(_lowered(f, argument)) == [(target, precision)]
+    gradient = jax.grad(lambda a: jnp.sum(f(a) ** 2))
+    assert _precisions(_lowered(gradient, argument)) == sorted([(target, precision), (way_back, precision)])
+
+
+@pytest.mark.parametrize("precision", ["exact", "fast"])
+@pytest.mark.parametrize(("make", "target", "way_back"), LINEAR_MAPS.values(), ids=LINEAR_MAPS)
+def test_precision_reaches_transposes_and_tangents(make, target, way_back, precision):
+    f, argument = make(precision), _argument(target)
+    transpose = lambda a: jax.linear_transpose(f, argument)(a)  # noqa: E731
+    assert _precisions(_lowered(transpose, _argument(way_back))) == [(way_back, precision)]
+    tangent = lambda a, a_dot: jax.jvp(f, (a,), (a_dot,))  # noqa: E731
+    assert _precisions(_lowered(tangent, argument, argument)) == 2 * [(target, precision)]
+
+
+def test_exact_is_the_default():
+    for f in (jaxct.forward_project, linear.forward_project, lambda x, **scan: jaxct.Projector(**scan)(x)):
+        assert _precisions(_lowered(partial(f, **SCAN), _argument(FORWARD))) == [(FORWARD, "exact")]
+    for f in (jaxct.back_project, linear.back_project, lambda y, **scan: jaxct.Projector(**scan).T(y)):
+        assert _precisions(_lowered(partial(f, **SCAN), _argument(BACK))) == [(BACK, "exact")]
+
+
+def test_the_cpu_is_always_exact():
     x = jax.random.normal(jax.random.key(0), SHAPE)
     fast, exact = (jaxct.forward_project(x, CONE, GRID, precision=p) for p in ("fast", "exact"))
     assert (fast == exact).all()
@@ -100,6 +174,40 @@ def test_working_memory_is_what_the_documentation_says():
     assert projections / 2 <= size(back, out, precision="fast") <= projections / 2 + small
 
 
+def test_working_memory_of_many_geometries_is_their_views():
+    """224 bytes for each, but one copy of a volume that they share."""
+    vectors = CONE.to_vectors()
+    many = jax.tree.map(lambda leaf: jnp.stack([leaf] * 5), vectors)
+    views, volume = _rounded(5 * VIEWS * 224), _rounded(4 * math.prod(SHAPE))
+
+    def size(operator, shape):
+        over_geometries = jax.vmap(lambda a, v: operator(a, v, GRID, model="joseph"), in_axes=(None, 0))
+        return _workspace(_lowered(over_geometries, jax.ShapeDtypeStruct(shape, "float32"), many))
+
+    assert size(jaxct.back_project, CONE.projection_shape) == views
+    assert size(jaxct.forward_project, SHAPE) == views + volume
+
+
+@pytest.mark.parametrize(("images", "padded"), [(2, 16), (16, 16), (17, 32)])
+def test_working_memory_of_a_batch_of_images_is_whole_runs_of_them(images, padded):
+    fan = jaxct.FanBeam(
+        np.arange(VIEWS), source_origin_distance=60, source_detector_distance=90, detector_shape=(COLS,), pixel_size=1.5
+    )
+    grid = jaxct.VolumeGrid(SHAPE[1:])
+    views = _rounded(VIEWS * 224)
+
+    def size(operator, shape, **options):
+        over_images = jax.vmap(lambda a: operator(a, fan, grid, model="joseph", **options))
+        return _workspace(_lowered(over_images, jax.ShapeDtypeStruct((images, *shape), "float32")))
+
+    pixels, projections = math.prod(grid.shape), VIEWS * COLS
+    assert size(jaxct.forward_project, grid.shape) == views + _rounded(4 * padded * pixels)
+    assert size(jaxct.back_project, fan.projection_shape) == views + _rounded(4 * padded * projections)
+    magnitudes = _rounded(4 * images)
+    half = size(jaxct.forward_project, grid.shape, precision="fast")
+    assert half == views + magnitudes + _rounded(2 * padded * pixels)
+
+
 def test_working_memory_of_many_views_is_bounded():
     geometry = jaxct.ParallelBeam(np.linspace(0, 3, 1000), detector_shape=(1024, 1024), pixel_size=1.0)
     grid = jaxct.VolumeGrid(shape=(8, 8, 8))
@@ -120,7 +228,7 @@ def test_more_nested_vmaps_than_there_is_room_for_are_refused():
 def test_a_missing_module_is_named_where_the_program_would_run(monkeypatch):
     missing = _native.NativeModule(built=False, reason="there is no jaxct._cuda")
     monkeypatch.setattr(_native, "load", lambda: {"cpu": _native.NativeModule(True), "cuda": missing})
-    monkeypatch.setattr(_linear, "_has_cuda_device", lambda: True)
+    monkeypatch.setattr(jax, "local_devices", lambda *, backend: ["a GPU"] if backend == "cuda" else [])
     with pytest.raises(ImportError, match=r"there is no jaxct\._cuda.*JAX_PLATFORMS=cpu"):
         _linear._lower_cuda("forward", None)
 
