@@ -153,7 +153,6 @@ def blob_volume(scan: Scan) -> np.ndarray:
 
 def blob_projections(scan: Scan) -> np.ndarray:
     """Its line integrals: sqrt(2 pi) s exp(-d^2 / 2 s^2), d the distance of the ray from the centre."""
-    center, width = _blob(scan)
     v = scan_vectors(scan)
     rows, cols = (1, *scan.detector_shape)[-2:]
     r, c = ((np.arange(n) - (n - 1) / 2) * scan.pixel_size for n in (rows, cols))
@@ -167,7 +166,31 @@ def blob_projections(scan: Scan) -> np.ndarray:
     else:
         along = points - v["source"][:, None, None]
         along /= np.linalg.norm(along, axis=-1, keepdims=True)
+    return _blob_integrals(scan, points, along).reshape(scan.projection_shape).astype(np.float32)
+
+
+def blob_back_projection(scan: Scan) -> np.ndarray:
+    """What a voxel-driven back projector makes of them: the sum over all views of M^2 times the line integral through
+    a voxel's centre, M the magnification there (1 for parallel beams). The detector must see the whole object."""
+    v = scan_vectors(scan)
+    axes = [np.arange(n) - (n - 1) / 2 for n in (1, *scan.shape)[-3:]]
+    voxels = np.stack(np.meshgrid(*axes, indexing="ij"), -1)
+    total = np.zeros(voxels.shape[:-1])
+    for view in range(scan.views):
+        if scan.beam == "parallel":
+            total += _blob_integrals(scan, voxels, v["direction"][view])
+            continue
+        along = voxels - v["source"][view]
+        normal = (v["center"][view] - v["source"][view]) / scan.source_detector_distance
+        magnification = scan.source_detector_distance / (along @ normal)
+        along /= np.linalg.norm(along, axis=-1, keepdims=True)
+        total += magnification**2 * _blob_integrals(scan, voxels, along)
+    return total.reshape(scan.shape).astype(np.float32)
+
+
+def _blob_integrals(scan: Scan, points: np.ndarray, along: np.ndarray) -> np.ndarray:
+    """The object's integrals along the lines through these points in these directions, which have unit length."""
+    center, width = _blob(scan)
     offset = points - center
-    squared = (offset**2).sum(-1) - (offset * along).sum(-1) ** 2
-    values = math.sqrt(2 * math.pi) * width * np.exp(-squared / (2 * width**2))
-    return values.reshape(scan.projection_shape).astype(np.float32)
+    squared = np.einsum("...i,...i", offset, offset) - np.einsum("...i,...i", offset, along) ** 2
+    return math.sqrt(2 * math.pi) * width * np.exp(-squared / (2 * width**2))

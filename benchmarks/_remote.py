@@ -20,7 +20,7 @@ class Worker:
     Args:
         python: the interpreter, which may belong to another environment.
         adapter: a module of ``peers``.
-        threads: processors that it may use.
+        threads: processors that it may use; None where the script does not limit them.
         timeout: seconds that an answer may take.
         script: what the process runs.
         environment: variables of the process; by default this one's.
@@ -30,16 +30,17 @@ class Worker:
         self,
         python: str,
         adapter: str,
-        threads: int,
+        threads: int | None = None,
         timeout: float = 300.0,
         script: str = "_worker.py",
         environment: dict[str, str] | None = None,
     ):
         self._timeout = timeout
         self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115  (lives as long as the process)
+        command = [python, str(_FOLDER / script), adapter, *([] if threads is None else [str(threads)])]
         try:
             self._process = subprocess.Popen(
-                [python, str(_FOLDER / script), adapter, str(threads)],
+                command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._log,

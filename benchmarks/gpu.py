@@ -21,12 +21,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import _checkout  # noqa: F401
 import _gpu_report
 import report
 from _common import ROOT, describe_machine
 from _gpu_cases import GPU_CHECKS, GPU_WORKLOADS, GpuScan, check_of
-from _gpu_shared import load
 from _remote import Worker, WorkerError
+
+from tests.gpu.device import NoDeviceError, find_device
 
 ADAPTERS = {"jaxct": "jaxct_gpu", "diffct": "diffct", "astra": "astra_gpu", "mbirjax": "mbirjax"}
 # What takes a batch of 2-D images.
@@ -110,7 +112,7 @@ class Run:
             if folder := self.settings.paths.get(system):
                 environment["PYTHONPATH"] = os.pathsep.join([folder, environment.get("PYTHONPATH", "")])
             python = self.settings.systems[system]
-            worker = Worker(python, ADAPTERS[system], 0, script="_gpu_worker.py", environment=environment)
+            worker = Worker(python, ADAPTERS[system], script="_gpu_worker.py", environment=environment)
             self._workers[system] = worker
             known = self.results["systems"][system]
             try:
@@ -165,47 +167,49 @@ def write(path: Path, text: str) -> None:
 def measure_ceilings(run: Run) -> None:
     """What the GPU can do: the stand-alone program where nvcc is, and a copy by JAX."""
     ceilings = run.results["ceilings"]
-    ceilings |= _fetch_rates(run.budget.allows(90.0))
+    ceilings |= _fetch_rates(run.budget)
     try:
         ceilings["copy_gb_per_s"] = run.ask("jaxct", "copy_bandwidth")["gb_per_s"]
         run.results["overhead"] = run.ask("jaxct", "overhead", calls=200)
     except WorkerError as error:
-        ceilings["failed"] = str(error)
+        ceilings["copy_error"] = str(error)
 
 
-def _fetch_rates(timeout: float) -> dict[str, Any]:
+def _fetch_rates(budget: Budget) -> dict[str, Any]:
+    """The rates, or why there are none."""
     if shutil.which("nvcc") is None:
-        return {"missing": "no nvcc to compile gpu_ceilings.cu with"}
+        return {"fetch_error": "no nvcc to compile gpu_ceilings.cu with"}
     with tempfile.TemporaryDirectory(prefix="ceilings-") as folder:
         program = str(Path(folder, "ceilings"))
         source = str(ROOT / "benchmarks" / "gpu_ceilings.cu")
         try:
-            subprocess.run(["nvcc", "-O3", "-arch=native", "-o", program, source], check=True, capture_output=True)
-            done = subprocess.run([program], check=True, capture_output=True, text=True, timeout=timeout)
+            for command in (["nvcc", "-O3", "-arch=native", "-o", program, source], [program]):
+                limit = budget.allows(90.0)
+                done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=limit)
         except (OSError, subprocess.SubprocessError) as error:
-            return {"missing": f"gpu_ceilings.cu: {error}"}
+            return {"fetch_error": f"gpu_ceilings.cu: {error}"}
     return json.loads(done.stdout)
 
 
 def check(run: Run, system: str, names: Sequence[str]) -> None:
-    """Every operator on a small scan, before it is timed."""
+    """Every operator on a small scan, before it is timed: pairs forwards, what has no forward projector backwards."""
     for name in names:
         scan = GPU_CHECKS[name]
         by_direction = {d: operators(system, scan, d, run.settings) for d in ("forward", "back", "reconstruct")}
         todo = [("forward", o, o in by_direction["back"]) for o in by_direction["forward"]]
+        todo += [("back", o, False) for o in by_direction["back"] if system == "jaxct" and o.startswith("voxel_driven")]
         todo += [("reconstruct", o, False) for o in by_direction["reconstruct"] if scan.beam == "cone"]
         for direction, operator, pair in todo:
             if run.budget.left() <= 0:
                 return
             record = {"scan": name, "system": system, "operator": operator, "direction": direction}
             try:
-                answer = run.ask(system, "check", **_case(scan, direction, operator), pair=pair)
-                record |= {"object_error" if k == "error" else k: v for k, v in answer.items()}
+                record |= run.ask(system, "check", **_case(scan, direction, operator), pair=pair)
+                run.results["checks"].append(_gpu_report.judge(record))
             except WorkerError as error:
-                record |= {"status": "failed", "failure": str(error)}
                 if not run.usable(system):
                     return
-            run.results["checks"].append(record)
+                run.results["checks"].append(record | {"status": "failed", "error": str(error)})
 
 
 def _case(scan: GpuScan, direction: str, operator: str) -> dict[str, Any]:
@@ -348,17 +352,16 @@ def _settings(options: argparse.Namespace) -> Settings:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run and write the results; 1 if there is no GPU or if any operator failed."""
+    """Run and write the results; 1 if there is no GPU, or if any operator or check failed."""
     options = _parse(arguments)
     if options.report:
         results = json.loads(options.report.read_text())
         write(options.report.with_suffix(".md"), _gpu_report.document(results) + "\n")
         _gpu_report.draw(results, options.report.with_suffix(".png"))
         return 0
-    checks = load("device")
     try:
-        device = checks.find_device()
-    except checks.NoDeviceError as error:
+        device = find_device()
+    except NoDeviceError as error:
         print(f"No GPU to measure on: {error}.", file=sys.stderr)
         return 1
     budget, settings = Budget(options.budget_seconds), _settings(options)
@@ -369,7 +372,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with Run(settings, budget, describe(device, settings), output) as run:
         execute(run, options.workloads)
     print(_gpu_report.document(run.results))
-    return 1 if any(r["status"] == "failed" for r in run.results["results"]) else 0
+    return 1 if failed(run.results) else 0
+
+
+def failed(results: dict[str, Any]) -> bool:
+    """An operator or its check failed, or jaxct itself could not be loaded; another library may be absent."""
+    records = [*results["checks"], *results["results"]]
+    return any(r["status"] == "failed" for r in records) or "missing" in results["systems"].get("jaxct", {})
 
 
 if __name__ == "__main__":

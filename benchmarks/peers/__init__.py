@@ -5,7 +5,7 @@ An adapter is a module with
 - ``operators(scan, direction) -> tuple[str, ...]``: what the library has for a scan and a direction ("forward", "back",
   "reconstruct"); an operator of one name in both directions is meant to be a matched pair. Needs no library.
 - ``versions() -> dict[str, str]``: imports the library.
-- ``prepare(scan, direction, operator, threads) -> Operator``.
+- ``prepare(scan, direction, operator, threads) -> Operator``; what runs on the GPU alone takes no ``threads``.
 
 All arrays are float32 and in jaxct's order and orientation on both sides: an adapter turns and copies them in ``load``
 and ``result``, which are not timed.

@@ -59,7 +59,7 @@ def _build_stub(folder: Path) -> Path:
     return library
 
 
-def prepare(scan: GpuScan, direction: str, operator: str, threads: int = 0) -> "_Operator":
+def prepare(scan: GpuScan, direction: str, operator: str) -> "_Operator":
     return _Operator(scan, direction)
 
 

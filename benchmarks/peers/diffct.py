@@ -45,7 +45,7 @@ def versions() -> dict[str, str]:
     }
 
 
-def prepare(scan: GpuScan, direction: str, operator: str, threads: int = 0) -> "_Operator":
+def prepare(scan: GpuScan, direction: str, operator: str) -> "_Operator":
     return _Operator(scan, direction, operator)
 
 

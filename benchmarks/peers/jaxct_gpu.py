@@ -30,7 +30,7 @@ def versions() -> dict[str, str]:
     return {"jaxct": jaxct.__version__, "jax": jax.__version__, "jaxlib": jaxlib.__version__, "numpy": np.__version__}
 
 
-def prepare(scan: GpuScan, direction: str, operator: str, threads: int = 0) -> "_Operator":
+def prepare(scan: GpuScan, direction: str, operator: str) -> "_Operator":
     return _Operator(scan, direction, operator)
 
 
@@ -43,11 +43,13 @@ def place(array: np.ndarray) -> Any:
 
 def allocated_bytes(operator: "_Operator") -> int:
     """Device memory that a run takes beside its input."""
+    import _checkout  # noqa: F401
     import jax
-    from _gpu_shared import load
+
+    from tests.gpu.memory import allocated_by
 
     operator.forget()
-    return load("memory").allocated_by(operator.compute, jax.devices("gpu")[0])
+    return allocated_by(operator.compute, jax.devices("gpu")[0])
 
 
 class _Operator:

@@ -28,7 +28,7 @@ def versions() -> dict[str, str]:
     return {name: version(name) for name in ("mbirjax", "jax", "jaxlib", "numpy")}
 
 
-def prepare(scan: Scan, direction: str, operator: str, threads: int) -> "_Operator":
+def prepare(scan: Scan, direction: str, operator: str, threads: int = 0) -> "_Operator":
     return _Operator(scan, direction)
 
 
