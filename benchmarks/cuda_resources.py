@@ -1,4 +1,4 @@
-"""What nvcc says of every CUDA kernel: registers, spills, stack, and how many threads a multiprocessor then holds.
+"""What nvcc says of every CUDA kernel: threads, registers, spills, stack, and how full a multiprocessor then is.
 
 ``python benchmarks/cuda_resources.py --arch sm_90`` compiles ``xla_ffi/cuda/*.cu`` and prints a Markdown table. Needs
 nvcc, and no GPU.
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SOURCES = Path(__file__).resolve().parents[1] / "xla_ffi"
-# The flags of cmake/JaxctCuda.cmake and of a release build.
+# Of a release build; --fmad=false also stands in cmake/JaxctCuda.cmake, with the reason.
 FLAGS = ("-std=c++17", "-O3", "--fmad=false", "-Xptxas=-v")
 REGISTERS_PER_MULTIPROCESSOR, MOST_THREADS = 65536, 2048
 
@@ -24,6 +24,8 @@ _ENTRY = re.compile(
     r"Used (?P<registers>\d+) registers",
     re.DOTALL,
 )
+# In PTX: the name, the parameters in brackets, then what __launch_bounds__ says.
+_BLOCK = re.compile(r"\.entry (?P<name>\w+)\([^)]*\)\s*\.maxntid (?P<threads>\d+)")
 
 
 @dataclass(frozen=True)
@@ -31,22 +33,24 @@ class Kernel:
     """One line of the report."""
 
     name: str
+    threads: int  # of a block
     registers: int
     spills: int
     stack: int
 
-    def occupancy(self, threads: int = 128) -> float:
-        """Share of a multiprocessor's threads that its registers allow, in blocks of ``threads``."""
+    def occupancy(self) -> float:
+        """Share of a multiprocessor's threads that its registers allow."""
         per_thread = -(-self.registers // 8) * 8
-        blocks = REGISTERS_PER_MULTIPROCESSOR // (per_thread * threads)
-        return min(MOST_THREADS, blocks * threads) / MOST_THREADS
+        blocks = REGISTERS_PER_MULTIPROCESSOR // (per_thread * self.threads)
+        return min(MOST_THREADS, blocks * self.threads) / MOST_THREADS
 
 
-def parse(log: str) -> Iterator[Kernel]:
-    """The kernels in the output of ptxas."""
+def parse(log: str, ptx: str) -> Iterator[Kernel]:
+    """The kernels in the output of ptxas, and how many threads a block of each has according to the PTX."""
+    threads = {match["name"]: int(match["threads"]) for match in _BLOCK.finditer(ptx)}
     for match in _ENTRY.finditer(log):
-        spills = int(match["stores"]) + int(match["loads"])
-        yield Kernel(_short(match["name"]), int(match["registers"]), spills, int(match["stack"]))
+        name, spills = match["name"], int(match["stores"]) + int(match["loads"])
+        yield Kernel(_short(name), threads[name], int(match["registers"]), spills, int(match["stack"]))
 
 
 def _short(mangled: str) -> str:
@@ -62,11 +66,13 @@ def compile_all(arch: str) -> Iterator[Kernel]:
     seen = set()
     for source in sorted((SOURCES / "cuda").glob("*.cu")):
         with tempfile.TemporaryDirectory() as folder:
-            command = ["nvcc", *FLAGS, f"-arch={arch}", f"-I{SOURCES}", "-c", str(source), "-o", f"{folder}/out.o"]
+            keep = ("--keep", "--keep-dir", folder, "-o", f"{folder}/out.o")
+            command = ["nvcc", *FLAGS, f"-arch={arch}", f"-I{SOURCES}", "-c", str(source), *keep]
             done = subprocess.run(command, capture_output=True, text=True)
-        if done.returncode != 0:
-            sys.exit(f"{source.name}: {done.stderr}")
-        for kernel in parse(done.stderr):
+            if done.returncode != 0:
+                sys.exit(f"{source.name}: {done.stderr}")
+            ptx = Path(folder, f"{source.stem}.ptx").read_text()
+        for kernel in parse(done.stderr, ptx):
             if kernel not in seen:
                 seen.add(kernel)
                 yield kernel
@@ -74,9 +80,9 @@ def compile_all(arch: str) -> Iterator[Kernel]:
 
 def table(kernels: list[Kernel]) -> str:
     """A Markdown table, by name."""
-    lines = ["| kernel | registers | occupancy | spilled bytes | stack |", "|---|---|---|---|---|"]
+    lines = ["| kernel | threads | registers | occupancy | spilled bytes | stack |", "|---|---|---|---|---|---|"]
     lines += [
-        f"| `{k.name}` | {k.registers} | {k.occupancy():.0%} | {k.spills} | {k.stack} |"
+        f"| `{k.name}` | {k.threads} | {k.registers} | {k.occupancy():.0%} | {k.spills} | {k.stack} |"
         for k in sorted(kernels, key=lambda k: k.name)
     ]
     return "\n".join(lines)
