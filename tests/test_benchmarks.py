@@ -60,7 +60,8 @@ def test_a_wrong_option_gets_one_clear_line():
     assert "unknown: W99" in run.stderr
 
 
-# What nvcc 13.0 says of three kernels, the PTX cut down to what comes before their bodies.
+# What nvcc 13.0 says of three kernels, the PTX cut down to what comes before their bodies. The 4 and 8 bytes of the
+# second are made up: none spills.
 PTXAS_LOG = """\
 ptxas info    : 0 bytes gmem
 ptxas info    : Compiling entry function '_ZN5jaxct8baseline4cuda8run_bodyINS1_14FindMagnitudesEEEvT_' for 'sm_90'

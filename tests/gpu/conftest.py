@@ -10,9 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.gpu import device
-
-MODE = os.environ.get("JAXCT_GPU_CHECKS", "")
-REHEARSAL = MODE == "rehearsal"
+from tests.gpu.mode import MODE, REHEARSAL
 
 # Several processes share the GPU. Read when JAX starts its back end, which happens after all files are collected.
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")

@@ -14,6 +14,10 @@ from jaxct.linear import BACK_MODELS
 from tests.gpu.tools import SOME, fixed
 
 REPLAYS = 12
+FAST = {"precision": "fast"}
+# Model and options of every operator in the program.
+BACK = [*((model, {}) for model in BACK_MODELS), ("separable_footprint", FAST)]
+FORWARD = [(model, options) for model, options in BACK if model != "voxel_driven"]
 # The name shows in the names of the dumped files.
 PROGRAM = "every_operator"
 
@@ -23,11 +27,8 @@ def program(case):
     _, grid = fixed(case)
 
     def every_operator(x, y, vectors):
-        results = [jaxct.back_project(y, vectors, grid, model=model) for model in BACK_MODELS]
-        results += [jaxct.forward_project(x, vectors, grid, model=model) for model in BACK_MODELS[:-1]]
-        results += [jaxct.back_project(y, vectors, grid, precision="fast")]
-        results += [jaxct.forward_project(x, vectors, grid, precision="fast")]
-        return results
+        back = [jaxct.back_project(y, vectors, grid, model=model, **options) for model, options in BACK]
+        return back + [jaxct.forward_project(x, vectors, grid, model=model, **options) for model, options in FORWARD]
 
     return jax.jit(every_operator)
 

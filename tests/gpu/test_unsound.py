@@ -1,5 +1,7 @@
 """A traced geometry that is unsound gives NaN, and nothing else breaks: kernels cannot raise, and XLA cannot look."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,25 +9,14 @@ import pytest
 
 import jaxct
 from jaxct.linear import BACK_MODELS
+from tests.test_errors import CONE, GRID
 
 pytestmark = pytest.mark.usefixtures("real_gpu")  # the CPU back end returns an error instead
 
-GRID = jaxct.VolumeGrid((6, 7, 8))
-VOLUME = np.ones((6, 7, 8), np.float32)
-PROJECTIONS = np.ones((4, 5, 9), np.float32)
+VOLUME = np.ones(GRID.shape, np.float32)
+PROJECTIONS = np.ones(CONE.projection_shape, np.float32)
 
 UNSOUND = [("angles", np.nan), ("source_origin_distance", 1.0), ("pixel_size", 0.0), ("detector_offset", np.inf)]
-
-
-def _cone(**changes):
-    options = {
-        "angles": np.arange(4.0),
-        "source_origin_distance": 30.0,
-        "source_detector_distance": 50.0,
-        "detector_shape": (5, 9),
-        "pixel_size": 1.0,
-    }
-    return jaxct.ConeBeam(**{**options, **changes})
 
 
 def _operators(model, **options):
@@ -41,9 +32,9 @@ def test_every_view_unsound(model, name, value, options):
     wrong = jnp.full(4, value) if name == "angles" else jnp.float32(value)
     for run in _operators(model, **options):
         # The constructor does not look at traced values.
-        unsound = jax.jit(lambda v: _cone(**{name: v}))(wrong)
+        unsound = jax.jit(lambda v: replace(CONE, **{name: v}))(wrong)
         assert np.isnan(np.asarray(run(unsound))).all()
-        assert np.isfinite(np.asarray(run(_cone()))).all(), "the next sound call suffers"
+        assert np.isfinite(np.asarray(run(CONE))).all(), "the next sound call suffers"
 
 
 @pytest.mark.parametrize("model", BACK_MODELS)
@@ -51,7 +42,7 @@ def test_one_view_unsound(model):
     """Its own projection is NaN and the others are not; every voxel of a back projection depends on it."""
     angles = jnp.array([0.0, 1.0, jnp.nan, 3.0])
     back, *forward = _operators(model)
-    cone = jax.jit(lambda a: _cone(angles=a))(angles)
+    cone = jax.jit(lambda a: replace(CONE, angles=a))(angles)
     assert np.isnan(np.asarray(back(cone))).all()
     for run in forward:
         unsound = np.isnan(np.asarray(run(cone))).reshape(4, -1)
@@ -63,7 +54,7 @@ def test_one_view_unsound(model):
 def test_one_geometry_of_a_batch_unsound(model):
     distances = jnp.array([30.0, 1.0, 40.0])
     for run in _operators(model):
-        result = jax.vmap(lambda d, f=run: f(_cone(source_origin_distance=d)))(distances)
+        result = jax.vmap(lambda d, f=run: f(replace(CONE, source_origin_distance=d)))(distances)
         unsound = np.isnan(np.asarray(result)).reshape(3, -1)
         assert unsound[1].all()
         assert not unsound[[0, 2]].any()

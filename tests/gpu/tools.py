@@ -9,7 +9,7 @@ import numpy as np
 import jaxct
 from jaxct import linear, reference
 from tests.geometries import CASES, Case, models_for
-from tests.gpu.conftest import REHEARSAL
+from tests.gpu.mode import REHEARSAL
 
 DIRECTIONS = ("forward", "back")
 # One small set-up of each kind; values over the whole catalogue are test_values' promise.
