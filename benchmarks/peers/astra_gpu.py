@@ -1,8 +1,8 @@
 """ASTRA Toolbox on the GPU, 3-D: its Joseph-like forward projector, its unmatched voxel-driven back projector.
 
 Arrays stay on the GPU, as torch tensors. Volumes, angles and detector agree with jaxct's; projections are [row, view,
-column]. pip install astra-toolbox, which loads cuFFT for its FDK alone: where that is missing, an empty library takes
-its place, and there is no FDK.
+column]. pip install astra-toolbox, which loads cuFFT for its FDK alone. That is not measured; where cuFFT is missing,
+an empty library takes its place.
 """
 
 import ctypes
