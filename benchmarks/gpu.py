@@ -313,7 +313,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, default=20, help="warm runs of a case, at most (20)")
     parser.add_argument("--seconds", type=float, default=1.0, help="of warm runs of a case, or 3 runs (1)")
     parser.add_argument("--case-seconds", type=float, default=45.0, help="a case that takes longer has failed (45)")
-    parser.add_argument("--budget-seconds", type=float, default=450.0, help="the whole run takes about this at most (450)")
+    parser.add_argument("--budget-seconds", type=float, default=450.0, help="for the whole run, at most (450)")
     parser.add_argument("--python", type=_assignment, action="append", default=[], metavar="SYSTEM=INTERPRETER")
     parser.add_argument("--path", type=_assignment, action="append", default=[], metavar="SYSTEM=FOLDER")
     parser.add_argument("--output", type=Path, metavar="NAME", help="writes NAME.json, .md, .png")
