@@ -1,12 +1,12 @@
 # Decide whether the CUDA module is built (JAXCT_BUILD_CUDA) and for which architectures; jaxct_cuda_kernels: the kernels,
 # a file a model.
 
-# Machine code for the data-centre generations that this nvcc knows (Ampere, Hopper, Blackwell), and PTX from Hopper on,
-# so that later GPUs run too.
+# Machine code for the generations that this nvcc knows (Ampere and Ada; Hopper; Blackwell for data centres and for desks),
+# and PTX from Hopper on, so that later GPUs run too.
 function(jaxct_cuda_architectures result)
   execute_process(COMMAND "${CMAKE_CUDA_COMPILER}" --list-gpu-code OUTPUT_VARIABLE _known)
   set(_architectures "")
-  foreach(_arch 80 90 100)
+  foreach(_arch 80 90 100 120)
     if(_known MATCHES "sm_${_arch}([^0-9]|$)")
       list(APPEND _architectures ${_arch}-real)
       if(_arch GREATER_EQUAL 90)
@@ -61,6 +61,7 @@ if(JAXCT_BUILD_CUDA)
   foreach(_model joseph siddon separable_footprint distance_driven voxel_driven)
     target_sources(jaxct_cuda_kernels PRIVATE "${PROJECT_SOURCE_DIR}/xla_ffi/cuda/${_model}.cu")
   endforeach()
+  set_target_properties(jaxct_cuda_kernels PROPERTIES CUDA_VISIBILITY_PRESET hidden)
   target_include_directories(jaxct_cuda_kernels PRIVATE "${PROJECT_SOURCE_DIR}/xla_ffi")
   # No contraction: forward and back must get the same bits of a formula, in kernels that the compiler sees apart.
   target_compile_options(jaxct_cuda_kernels PRIVATE --fmad=false $<$<BOOL:${JAXCT_CUDA_REPORT}>:-Xptxas=-v>

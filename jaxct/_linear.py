@@ -85,7 +85,7 @@ def _compute_type(dtype: Any) -> np.dtype:
     return np.promote_types(dtype, np.float32)
 
 
-def _call(direction, data, vectors, grid, *, scan, batch_axes):
+def _call_cpu(direction, data, vectors, grid, *, scan, batch_axes):
     """The CPU's handlers know float32 and float64: 16-bit data are widened, and their results rounded."""
     shape = _result_shape(direction, data, vectors, grid, scan, batch_axes)
     wide = data.astype(_compute_type(data.dtype))
@@ -119,16 +119,9 @@ def _cuda_workspace_bytes(direction, data, vectors, grid, scan, batch_axes):
 
 def _lower_cuda(direction, ctx, *operands, **params):
     """A program may be lowered for CUDA anywhere; where it is going to run, the module must be there."""
-    if not _native.load()["cuda"].loaded and _has_cuda_device():
+    if _native.local_devices("cuda")[0]:
         _native.require("cuda")
     return mlir.lower_fun(partial(_call_cuda, direction), multiple_results=False)(ctx, *operands, **params)
-
-
-def _has_cuda_device() -> bool:
-    try:
-        return bool(jax.local_devices(backend="cuda"))
-    except Exception:  # no such back end, or one that fails to start: jax says so itself where it matters
-        return False
 
 
 def _batch(primitive, operands, axes, *, scan, batch_axes):
@@ -174,7 +167,8 @@ def _define(direction: str) -> Primitive:
             data, _result_shape(direction, data, vectors, grid, scan, batch_axes)
         )
     )
-    mlir.register_lowering(primitive, mlir.lower_fun(partial(_call, direction), multiple_results=False))
+    lower_cpu = mlir.lower_fun(partial(_call_cpu, direction), multiple_results=False)
+    mlir.register_lowering(primitive, lower_cpu, platform="cpu")
     mlir.register_lowering(primitive, partial(_lower_cuda, direction), platform="cuda")
     batching.primitive_batchers[primitive] = partial(_batch, primitive)
     ad.primitive_jvps[primitive] = partial(_linear_jvp, primitive)

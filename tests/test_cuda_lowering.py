@@ -49,7 +49,7 @@ def _workspace(text: str) -> int:
 @pytest.mark.parametrize(("case", "model"), BACK_PROJECTORS, ids=str)
 def test_every_operator_is_one_call(case, model):
     forward, back, volume_shape, projection_shape = operators(case, model)
-    for dtype in DTYPES:
+    for dtype in DTYPES if case is CASES[0] else DTYPES[:1]:
         text = _lowered(forward, jax.ShapeDtypeStruct(volume_shape, dtype))
         assert _calls(text) == [f"jaxct_{model}_forward"]
         assert _calls(_lowered(back, jax.ShapeDtypeStruct(projection_shape, dtype))) == [f"jaxct_{model}_back"]

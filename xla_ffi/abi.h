@@ -1,6 +1,5 @@
 #pragma once
 // The FFI face shared by the CPU and CUDA handlers: the attributes of a call and the checks of its operands.
-#include <cmath>
 #include <cstdint>
 #include <exception>
 #include <new>

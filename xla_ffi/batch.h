@@ -19,6 +19,9 @@ struct Batch {
   int64_t items = 1;
   int64_t lanes = 1, lane_data = 0, lane_result = 0;
 
+  // Of `length` images each.
+  JAXCT_HD int64_t runs(int64_t length) const { return (lanes + length - 1) / length; }
+
   struct Offsets {
     int64_t data, geometry, result, pack;
   };

@@ -1,15 +1,17 @@
 #pragma once
 // The operators by name: what the handlers of both back ends register and dispatch on.
+#include <cstddef>
 
 namespace jaxct {
 
 enum class Model { kJoseph, kSiddon, kSeparableFootprint, kDistanceDriven, kVoxelDriven };
-constexpr const char* kModelNames[] = {"joseph", "siddon", "separable_footprint", "distance_driven", "voxel_driven"};
-
 enum class Direction { kForward, kBack };
 
-constexpr bool is_line_model(Model model) { return model == Model::kJoseph || model == Model::kSiddon; }
+// In the order of the enumeration.
+constexpr const char* kModelNames[] = {"joseph", "siddon", "separable_footprint", "distance_driven", "voxel_driven"};
+constexpr size_t kNumModels = sizeof kModelNames / sizeof kModelNames[0];
 
+// Models whose pixels are weighted with the obliquity of their rays.
 constexpr bool is_footprint_model(Model model) {
   return model == Model::kSeparableFootprint || model == Model::kDistanceDriven;
 }

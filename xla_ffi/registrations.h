@@ -1,5 +1,6 @@
 #pragma once
 // The FFI targets by name, the same for both back ends. Entry<model, direction>::call is the handler.
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -9,22 +10,23 @@
 namespace jaxct {
 
 using Handler = XLA_FFI_Error*(XLA_FFI_CallFrame*);
-using Handlers = std::vector<std::pair<const char*, Handler*>>;
+using Handlers = std::vector<std::pair<std::string, Handler*>>;
+
+namespace detail {
+
+template <template <Model, Direction> class Entry, size_t... kModels>
+Handlers list_handlers(std::index_sequence<kModels...>) {
+  return {{std::string("jaxct_") + kModelNames[kModels] + "_forward",
+           Entry<static_cast<Model>(kModels), Direction::kForward>::call}...,
+          {std::string("jaxct_") + kModelNames[kModels] + "_back",
+           Entry<static_cast<Model>(kModels), Direction::kBack>::call}...};
+}
+
+}  // namespace detail
 
 template <template <Model, Direction> class Entry>
 Handlers list_handlers() {
-  return {
-      {"jaxct_joseph_forward", Entry<Model::kJoseph, Direction::kForward>::call},
-      {"jaxct_joseph_back", Entry<Model::kJoseph, Direction::kBack>::call},
-      {"jaxct_siddon_forward", Entry<Model::kSiddon, Direction::kForward>::call},
-      {"jaxct_siddon_back", Entry<Model::kSiddon, Direction::kBack>::call},
-      {"jaxct_separable_footprint_forward", Entry<Model::kSeparableFootprint, Direction::kForward>::call},
-      {"jaxct_separable_footprint_back", Entry<Model::kSeparableFootprint, Direction::kBack>::call},
-      {"jaxct_distance_driven_forward", Entry<Model::kDistanceDriven, Direction::kForward>::call},
-      {"jaxct_distance_driven_back", Entry<Model::kDistanceDriven, Direction::kBack>::call},
-      {"jaxct_voxel_driven_forward", Entry<Model::kVoxelDriven, Direction::kForward>::call},
-      {"jaxct_voxel_driven_back", Entry<Model::kVoxelDriven, Direction::kBack>::call},
-  };
+  return detail::list_handlers<Entry>(std::make_index_sequence<kNumModels>{});
 }
 
 }  // namespace jaxct

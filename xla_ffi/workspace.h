@@ -19,6 +19,9 @@ constexpr bool is_16_bit(DataType type) { return type == DataType::kFloat16 || t
 template <typename T>
 struct alignas(16) DeviceView : View<T> {
   bool sound;  // false: whatever depends on this view is NaN
+
+  // Not for the kernels that take detector rows to be stacked along z.
+  JAXCT_HD bool is_tilted() const { return sound && !this->axial; }
 };
 
 struct WorkspaceRequest {
@@ -35,7 +38,7 @@ struct WorkspaceRequest {
 };
 
 inline WorkspaceRequest make_request(Model model, Direction direction, DataType type, bool fast, const Scan& scan,
-                                     const BatchPlan& items, int64_t block_bytes = WorkspaceRequest{}.block_bytes) {
+                                     const BatchPlan& plan, int64_t block_bytes = WorkspaceRequest{}.block_bytes) {
   return {model,
           direction,
           type,
@@ -47,10 +50,10 @@ inline WorkspaceRequest make_request(Model model, Direction direction, DataType 
           scan.nz,
           scan.ny,
           scan.nx,
-          items.data_items,
-          items.geometries.count,
-          items.results,
-          items.batch.lanes,
+          plan.data_items,
+          plan.geometries.count,
+          plan.results,
+          plan.batch.lanes,
           block_bytes};
 }
 
@@ -62,6 +65,7 @@ constexpr int kRun = sizeof(T) == 8 ? 8 : 16;
 // Offsets in bytes, and -1 for what is not needed.
 struct Workspace {
   int64_t views = -1;        // a DeviceView per geometry and view
+  int64_t tilted = -1;       // 3-D: whether any view of a geometry is tilted
   int64_t magnitudes = -1;   // fast: the largest magnitude of each data item
   int64_t packed = -1;       // forward, batches of images: [item][run][y][x][image]
   int64_t plain = -1;        // forward: the volume in another type
@@ -100,6 +104,7 @@ inline Workspace plan_workspace(const WorkspaceRequest& r) {
   const bool forward = r.direction == Direction::kForward;
   w.views = reserve(r.geometries * r.views *
                     static_cast<int64_t>(wide ? sizeof(DeviceView<double>) : sizeof(DeviceView<float>)));
+  if (!r.planar) w.tilted = reserve((1 + r.geometries) * 4);
   if (is_rounded(r)) w.magnitudes = reserve(r.data_items * 4);
   const int64_t run = wide ? kRun<double> : kRun<float>, runs = (r.lanes + run - 1) / run;
   const bool packs = r.lanes > 1;

@@ -17,9 +17,9 @@ ffi::Error handle(CallAttributes a, ffi::AnyBuffer in, ffi::AnyBuffer vectors, f
                   ffi::Result<ffi::AnyBuffer> out, ffi::Result<ffi::AnyBuffer> workspace) {
   return without_exceptions([&] {
     return cuda_ffi::run_checked(kModel, kDirection, a, in, vectors, grid, *out, *workspace,
-                                 [](const cuda::Call& call) -> const char* {
+                                 [](const cuda::Call& call) {
                                    host::run(call);
-                                   return nullptr;
+                                   return std::string();
                                  });
   });
 }
@@ -46,7 +46,7 @@ NB_MODULE(emulated_cuda, m) {
   m.def("registrations", [] {
     nb::dict targets;
     for (const auto& [name, handler] : list_handlers<Entry>())
-      targets[name] = nb::capsule(reinterpret_cast<void*>(handler));
+      targets[name.c_str()] = nb::capsule(reinterpret_cast<void*>(handler));
     return targets;
   });
 }

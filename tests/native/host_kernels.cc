@@ -1,10 +1,6 @@
 #include "host_kernels.h"
 
-#include "core/distance_driven.h"
-#include "core/joseph.h"
-#include "core/separable_footprint.h"
-#include "core/siddon.h"
-#include "core/voxel_driven.h"
+#include "core/models.h"
 #include "cuda/run.h"
 
 namespace host {
@@ -22,20 +18,8 @@ struct Launcher {
 }  // namespace
 
 void run(const jaxct::cuda::Call& call) {
-  using namespace jaxct;
   Launcher launch;
-  switch (call.model) {
-    case Model::kJoseph:
-      return cuda::run_model<Joseph>(call, launch);
-    case Model::kSiddon:
-      return cuda::run_model<Siddon>(call, launch);
-    case Model::kSeparableFootprint:
-      return cuda::run_model<SeparableFootprint>(call, launch);
-    case Model::kDistanceDriven:
-      return cuda::run_model<DistanceDriven>(call, launch);
-    case Model::kVoxelDriven:
-      return cuda::run_model<VoxelDriven>(call, launch);
-  }
+  jaxct::with_maths(call.model, [&](auto maths) { jaxct::cuda::run_model<decltype(maths)>(call, launch); });
 }
 
 }  // namespace host

@@ -49,10 +49,10 @@ std::vector<Data> emulate(Model model, Direction direction, const Problem<T>& p,
                p.call.planar,
                p.call.magnification_power};
   const BatchShape& batch = options.batch;
-  call.items = jaxct::plan_batch(p.call.planar, static_cast<int>(batch.data.size()), batch.data.data(),
-                                 batch.vectors.data(), batch.grid.data());
+  call.plan = jaxct::plan_batch(p.call.planar, static_cast<int>(batch.data.size()), batch.data.data(),
+                                batch.vectors.data(), batch.grid.data());
   const size_t size = direction == Direction::kForward ? p.projections_size() : p.volume_size();
-  std::vector<Data> out(static_cast<size_t>(call.items.results) * size);
+  std::vector<Data> out(static_cast<size_t>(call.plan.results) * size);
   if (!out.empty()) std::memset(out.data(), 0xff, out.size() * sizeof(Data));  // NaN of every type
   std::vector<unsigned char> workspace(static_cast<size_t>(jaxct::plan_workspace(call.request()).bytes) + 256, 0xee);
   auto address = reinterpret_cast<uintptr_t>(workspace.data());
@@ -98,11 +98,8 @@ void check_against_cpu(double tolerance) {
       const std::vector<T> in = noise<T>(in_size(p, direction), 1);
       const std::vector<T> wanted = apply(kernels_baseline(), model, direction, p, in);
       const std::vector<T> got = emulate(model, direction, p, in);
-      const double gap = distance(got, wanted);
-      if (!(gap <= tolerance * (norm(wanted) + 1e-2 * norm(in))))
-        std::printf("model %d direction %d beam %d planar %d\n", static_cast<int>(model), static_cast<int>(direction),
-                    static_cast<int>(p.call.beam), p.call.planar);
-      CHECK_NEAR(gap, 0.0, tolerance * (norm(wanted) + 1e-2 * norm(in)));
+      // Where hardly a ray meets the grid the result is next to nothing: the input sets the scale then.
+      CHECK_NEAR(distance(got, wanted), 0.0, tolerance * (norm(wanted) + 1e-2 * norm(in)));
     }
   });
 }
@@ -123,45 +120,52 @@ TEST(cuda_forward_and_back_are_transposes) {
   });
 }
 
-// Sources so near, and voxels so large beside the pixels, that every search bound is strained.
+namespace {
+
+// Puts the sources a little outside the grid's corners, and makes pixels small or large beside the voxels.
+void strain(Problem<double>& p, Beam beam, double pixel_factor) {
+  const double corner =
+      0.5 * std::hypot(static_cast<double>(p.call.ny) * p.grid[1], static_cast<double>(p.call.nx) * p.grid[2]);
+  for (int64_t v = 0; v < p.call.views; ++v) {
+    double* const source = p.vectors.data() + v * 12;
+    double *const center = source + 3, *const row = source + 6, *const col = source + 9;
+    for (int i = 0; i < 3; ++i) {
+      if (!p.call.planar) row[i] *= pixel_factor;
+      col[i] *= pixel_factor;
+    }
+    if (beam == kParallel) continue;
+    const double length = std::hypot(source[1], source[2]), near = corner + 2.5;
+    const double c = source[1] / length, s = source[2] / length;
+    source[1] = near * c;
+    source[2] = near * s;
+    if (beam != kCurvedCone) continue;
+    // Straight across, so that the columns stay tangent to the arc about the new source.
+    const double far = std::hypot(center[1], center[2]), pitch = std::hypot(col[1], col[2]);
+    center[1] = -far * c;
+    center[2] = -far * s;
+    row[1] = row[2] = col[0] = 0.0;
+    col[1] = -pitch * s;
+    col[2] = pitch * c;
+  }
+}
+
+}  // namespace
+
+// Every search bound of the kernels is strained.
 TEST(cuda_kernels_miss_no_weight_of_extreme_geometries) {
   for (unsigned seed = 1; seed <= 40; ++seed)
     for (const Beam beam : {kParallel, kCone, kCurvedCone})
-      for (const bool planar : {true, false})
-        for (const double tilt : {0.0, 0.05}) {
-          Problem<double> p = make_problem<double>(seed, beam, planar, planar ? 0.0 : tilt);
-          const double factor = seed % 2 == 0 ? 0.3 : 1.7;
-          for (int64_t v = 0; v < p.call.views; ++v)
-            for (size_t i = 6; i < 12; ++i)
-              if (!planar || i >= 9) p.vectors[static_cast<size_t>(v) * 12 + i] *= factor;
-          if (beam != kParallel)  // the source a little outside the grid's corner
-            for (int64_t v = 0; v < p.call.views; ++v) {
-              double* source = p.vectors.data() + v * 12;
-              const double length = std::hypot(source[1], source[2]);
-              const double wanted = 0.5 * std::hypot(static_cast<double>(p.call.ny) * p.grid[1],
-                                                     static_cast<double>(p.call.nx) * p.grid[2]) +
-                                    2.5;
-              for (int i = 1; i < 3; ++i) source[i] *= wanted / length;
-              if (beam == kCurvedCone) {  // keep the column axis tangent: no shift of the centre
-                const double c = source[1] / wanted, s = source[2] / wanted;
-                const double far = std::hypot(source[4], source[5]);
-                source[4] = -far * c;
-                source[5] = -far * s;
-                const double pitch = std::hypot(source[10], source[11]);
-                source[9] = 0.0;
-                source[10] = -pitch * s;
-                source[11] = pitch * c;
-                source[7] = source[8] = 0.0;
-              }
-            }
-          for (const Model model : kModels)
-            for (const Direction direction : kDirections) {
-              const std::vector<double> in = noise<double>(in_size(p, direction), 3);
-              const std::vector<double> wanted = apply(kernels_baseline(), model, direction, p, in);
-              const double gap = distance(emulate(model, direction, p, in), wanted);
-              CHECK_NEAR(gap, 0.0, 1e-12 * (norm(wanted) + 1e-2 * norm(in)));
-            }
-        }
+      for (const double tilt : {0.0, 0.05, -1.0}) {  // -1: planar
+        Problem<double> p = make_problem<double>(seed, beam, tilt < 0.0, std::fmax(tilt, 0.0));
+        strain(p, beam, seed % 2 == 0 ? 0.3 : 1.7);
+        for (const Model model : kModels)
+          for (const Direction direction : kDirections) {
+            const std::vector<double> in = noise<double>(in_size(p, direction), 3);
+            const std::vector<double> wanted = apply(kernels_baseline(), model, direction, p, in);
+            const double gap = distance(emulate(model, direction, p, in), wanted);
+            CHECK_NEAR(gap, 0.0, 1e-12 * (norm(wanted) + 1e-2 * norm(in)));
+          }
+      }
 }
 
 TEST(cuda_blocks_of_views_add_up) {
@@ -201,8 +205,6 @@ TEST(cuda_batches_are_their_items_one_by_one) {
             all.vectors.push_back((1.0F + 0.002F * static_cast<float>(i)) * component);
         for (size_t i = 1; i < count(options.batch.grid); ++i)
           for (float component : one.grid) all.grid.push_back((1.0F + 0.003F * static_cast<float>(i)) * component);
-        const std::vector<float> x = noise<float>(count(options.batch.data) * one.volume_size(), 5);
-        const std::vector<float> got = emulate(model, Direction::kForward, all, x, options);
         const int64_t size[2] = {mapped & 0x15 ? n[0] : 1, mapped & 0x2a ? n[1] : 1};
         std::vector<Item> items;
         for (int64_t i = 0; i < size[0]; ++i)
@@ -210,12 +212,19 @@ TEST(cuda_batches_are_their_items_one_by_one) {
             const auto item = [&](const std::vector<int64_t>& s) {
               return (s[0] == 1 ? 0 : i) * s[1] + (s[1] == 1 ? 0 : j);
             };
-            const int64_t number = static_cast<int64_t>(items.size());
+            const auto number = static_cast<int64_t>(items.size());
             items.push_back({item(options.batch.data), number, item(options.batch.vectors), item(options.batch.grid)});
           }
-        const std::vector<float> wanted = apply(kernels_baseline(), model, Direction::kForward, all, x, 1, items);
-        CHECK(got.size() == wanted.size());
-        CHECK_NEAR(distance(got, wanted), 0.0, 3e-6 * norm(wanted));
+        for (const Direction direction : kDirections) {
+          const std::vector<float> in = noise<float>(count(options.batch.data) * in_size(one, direction), 5);
+          const std::vector<float> got = emulate(model, direction, all, in, options);
+          std::vector<Item> placed = items;
+          if (direction == Direction::kBack)
+            for (Item& item : placed) std::swap(item.volume, item.projections);
+          const std::vector<float> wanted = apply(kernels_baseline(), model, direction, all, in, 1, placed);
+          CHECK(got.size() == wanted.size());
+          CHECK_NEAR(distance(got, wanted), 0.0, 3e-6 * norm(wanted));
+        }
       }
 }
 

@@ -17,6 +17,15 @@ struct Scan {
   JAXCT_HD int64_t size(int axis) const { return axis == 0 ? nz : axis == 1 ? ny : nx; }
   JAXCT_HD int64_t voxels() const { return nz * ny * nx; }
   JAXCT_HD int64_t pixels() const { return rows * cols; }
+  // Where a pixel lies in an array of such scans' projections.
+  JAXCT_HD int64_t pixel(int64_t item, int64_t view, int64_t row, int64_t col) const {
+    return ((item * views + view) * rows + row) * cols + col;
+  }
+  // In T: exact, and on GPUs without double precision's cost.
+  template <typename T>
+  JAXCT_HD T middle_of(int axis) const {
+    return T(0.5) * static_cast<T>(static_cast<int32_t>(size(axis)) - 1);
+  }
   JAXCT_HD double middle(int axis) const { return 0.5 * static_cast<double>(size(axis) - 1); }
 };
 

@@ -55,7 +55,7 @@ NB_MODULE(_cpu, m) {
   m.def("registrations", [] {
     nb::dict targets;
     for (const auto& [name, handler] : jaxct::cpu::handlers())
-      targets[name] = nb::capsule(reinterpret_cast<void*>(handler));
+      targets[name.c_str()] = nb::capsule(reinterpret_cast<void*>(handler));
     return targets;
   });
   m.def("instruction_set", &jaxct::cpu::instruction_set);

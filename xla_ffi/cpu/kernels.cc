@@ -1,11 +1,7 @@
 // The loops of every model, compiled once per instruction set (JAXCT_ISA).
 #include "cpu/kernels.h"
 
-#include "core/distance_driven.h"
-#include "core/joseph.h"
-#include "core/separable_footprint.h"
-#include "core/siddon.h"
-#include "core/voxel_driven.h"
+#include "core/models.h"
 #include "cpu/axial_loops.h"
 #include "cpu/pose_loops.h"
 #include "cpu/ray_loops.h"
@@ -42,25 +38,19 @@ Status run_separable(const Problem<T>& p, int64_t images, Direction direction, c
 
 template <typename T>
 Status run_model(Model model, const Problem<T>& p, int64_t images, Direction direction, const Executor& executor) {
-  switch (model) {
-    case Model::kJoseph:
-      return run_rays<Joseph>(p, direction, executor);
-    case Model::kSiddon:
-      return run_rays<Siddon>(p, direction, executor);
-    case Model::kSeparableFootprint:
-      return run_separable<SeparableFootprint>(p, images, direction, executor);
-    case Model::kDistanceDriven:
-      return run_separable<DistanceDriven>(p, images, direction, executor);
-    case Model::kVoxelDriven:
-      return run_separable<VoxelDriven>(p, images, direction, executor);
-  }
-  return Status::kOk;
+  return with_maths(model, [&](auto maths) {
+    using M = decltype(maths);
+    if constexpr (kIsLineModel<M>)
+      return run_rays<M>(p, direction, executor);
+    else
+      return run_separable<M>(p, images, direction, executor);
+  });
 }
 
 // True for a batch of 2-D images that share one geometry: the separable models then run it as one problem.
 template <typename T>
 bool is_stack(Model model, const Call<T>& call) {
-  if (!call.planar || model == Model::kJoseph || model == Model::kSiddon) return false;
+  if (!call.planar || with_maths(model, [](auto maths) { return kIsLineModel<decltype(maths)>; })) return false;
   for (int64_t b = 0; b < call.batch; ++b) {
     const Item& item = call.items[b];
     if (item.vectors != 0 || item.grid != 0 || item.volume != b || item.projections != b) return false;

@@ -13,7 +13,7 @@ NB_MODULE(_cuda, m) {
   m.def("registrations", [] {
     nb::dict targets;
     for (const auto& [name, handler] : jaxct::cuda_ffi::handlers())
-      targets[name] = nb::capsule(reinterpret_cast<void*>(handler));
+      targets[name.c_str()] = nb::capsule(reinterpret_cast<void*>(handler));
     return targets;
   });
   m.def(

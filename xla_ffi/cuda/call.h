@@ -12,7 +12,7 @@ struct Call {
   DataType type;
   bool fast;
   Scan scan;
-  BatchPlan items;
+  BatchPlan plan;
   const void* in;
   const void* vectors;
   const void* grid;
@@ -20,7 +20,7 @@ struct Call {
   void* workspace;
   int64_t block_bytes = WorkspaceRequest{}.block_bytes;
 
-  WorkspaceRequest request() const { return make_request(model, direction, type, fast, scan, items, block_bytes); }
+  WorkspaceRequest request() const { return make_request(model, direction, type, fast, scan, plan, block_bytes); }
 };
 
 }  // namespace cuda

@@ -20,6 +20,10 @@ struct PlaneLine {
   JAXCT_HD T operator()(T at) const { return multiply_add(slope, at, offset); }
 };
 
+// An edge that crosses the slabs at a smaller slope than this is not used as one.
+template <typename T>
+constexpr T kFlattest = T(1e-3);
+
 // The part of the plane that a few detector columns see, between the rays through its edges.
 template <typename T>
 struct Wedge {
@@ -40,7 +44,7 @@ JAXCT_HD Wedge<T> make_wedge(const View<T>& view, T begin, T end) {
     const Ray<T> ray = make_ray_at(view, view.row_middle, e == 0 ? begin : end);
     const T along = wedge.along_y ? ray.direction[1] : ray.direction[2];
     const T across = wedge.along_y ? ray.direction[2] : ray.direction[1];
-    wedge.is_narrow = wedge.is_narrow && along * ahead > T(0) && std::abs(along) > T(1e-3) * std::abs(across);
+    wedge.is_narrow = wedge.is_narrow && along * ahead > T(0) && std::abs(along) > kFlattest<T> * std::abs(across);
     wedge.edge[e] = {across / along, (wedge.along_y ? -ray.moment[0] : ray.moment[0]) / along};
   }
   return wedge;
@@ -51,6 +55,7 @@ template <typename T>
 JAXCT_HD IndexRange cells_in(const Wedge<T>& wedge, T at, T margin, int32_t n) {
   if (!wedge.is_narrow) return {0, n};
   const T middle = T(0.5) * static_cast<T>(n - 1);
+  // A cell too many costs its footprint; one too few would be missed: the slack is far above rounding.
   T lo = T(1e30), hi = T(-1e30), slack = T(0.01);
   JAXCT_UNROLL
   for (int e = 0; e < 2; ++e) {
@@ -67,12 +72,11 @@ template <typename Model, typename T, typename Store, int kLength, bool kPlanar>
 struct ForwardColumns {
   static constexpr int kThreads = 128, kBlocksPerMultiprocessor = sizeof(T) == 8 ? 2 : kLength > 1 ? 4 : 6, kCols = 2;
   static constexpr bool kPacked = kPlanar && kLength > 1;
-  using Row = typename Model::template Row<T>;
 
   Setup<T> setup;
   Volumes<Store> volumes;
 
-  JAXCT_HD int64_t runs() const { return tiles(kPlanar ? setup.batch.lanes : setup.scan.rows, kLength); }
+  JAXCT_HD int64_t runs() const { return kPlanar ? setup.batch.runs(kLength) : tiles(setup.scan.rows, kLength); }
   JAXCT_HD int64_t blocks() const {
     return tiles(tiles(setup.scan.cols, kCols) * setup.scan.views * runs() * setup.batch.items, kThreads);
   }
@@ -86,8 +90,8 @@ struct ForwardColumns {
     const auto run = static_cast<int32_t>(digits.take(runs()));
     if (digits.rest >= setup.batch.items) return;
     const Batch::Offsets at = setup.batch.locate(digits.rest);
-    const DeviceView<T>& view = setup.views_of(at)[v];
-    if (view.sound && !view.axial) return;
+    const DeviceView<T> view = load_view(setup.views_of(at) + v);
+    if (view.is_tilted()) return;
 
     T sums[kCols][kLength];
     JAXCT_UNROLL
@@ -158,60 +162,18 @@ struct ForwardColumns {
       if (begin + i >= length || col + c >= setup.cols()) continue;
       const int64_t lane = kPlanar ? begin + i : 0;
       const int64_t row = kPlanar ? 0 : rows_run_down(view) ? scan.rows - 1 - (begin + i) : begin + i;
-      setup.out[((setup.result_of(at, lane) * scan.views + v) * scan.rows + row) * scan.cols + col + c] =
-          sums[c][i] * setup.unscale(at, lane);
+      setup.out[scan.pixel(setup.result_of(at, lane), v, row, col + c)] = sums[c][i] * setup.unscale(at, lane);
     }
   }
 };
 
-// kLength slices at a time; in planar scans as many images of a packed batch, or the only one.
 template <typename Model, typename T, typename Store, int kLength, bool kPlanar>
-struct BackColumns {
-  static constexpr int kThreads = 256, kBlocksPerMultiprocessor = sizeof(T) == 8 ? 1 : 2, kWidth = 32,
-                       kHeight = kThreads / kWidth;
-  static constexpr bool kPacked = kPlanar && kLength > 1;
-
-  Setup<T> setup;
-  Projections<Store> projections;
-  bool first;  // of the blocks of views: sums begin at zero
-
-  JAXCT_HD int64_t runs() const { return tiles(kPlanar ? setup.batch.lanes : setup.scan.nz, kLength); }
-  JAXCT_HD int64_t blocks() const {
-    return tiles(setup.scan.nx, kWidth) * tiles(setup.scan.ny, kHeight) * runs() * setup.batch.items;
-  }
-
-  JAXCT_HD void operator()(int64_t block, int thread) const {
-    const Scan& scan = setup.scan;
-    Digits digits = {block};
-    const auto x = static_cast<int32_t>(digits.take(tiles(scan.nx, kWidth)) * kWidth + thread % kWidth);
-    const auto y = static_cast<int32_t>(digits.take(tiles(scan.ny, kHeight)) * kHeight + thread / kWidth);
-    const auto run = static_cast<int32_t>(digits.take(runs()));
-    const int64_t item = digits.rest;
-    if (x >= setup.size(2) || y >= setup.size(1)) return;
-    const Batch::Offsets at = setup.batch.locate(item);
-
-    T sums[kLength];
-    JAXCT_UNROLL
-    for (int i = 0; i < kLength; ++i) sums[i] = T(0);
-    const DeviceView<T>* views = setup.views_of(at) + projections.first;
-    const Store* data = projections.item(scan, at.data, kPacked ? (item * runs() + run) * kLength : at.result);
-    const auto held = static_cast<int32_t>(projections.held);
-    const T row = relative<T>(y, setup.size(1)), col = relative<T>(x, setup.size(2));
-    for (int32_t v = 0; v < held; ++v, data += scan.pixels() * (kPacked ? kLength : 1)) {
-      const DeviceView<T> view = load_view(views + v);
-      if (view.sound && view.axial) {
-        add_view(view, data, row, col, run * kLength, sums);
-      } else if (!view.sound) {
-        JAXCT_UNROLL
-        for (int i = 0; i < kLength; ++i) sums[i] = not_a_number<T>();
-      }
-    }
-    store_run<kPlanar>(setup, at, run * kLength, y, x, first, sums);
-  }
-
- private:
-  JAXCT_HD void add_view(const View<T>& view, const Store* data, T y, T x, int32_t begin, T (&sums)[kLength]) const {
-    const auto column = make_upward_column<Model>(setup.scan, view, view.beam, y, x);
+struct ColumnGather {
+  JAXCT_HD static void add_view(const Setup<T>& setup, const View<T>& view, const Store* data, int32_t y, int32_t x,
+                                int32_t begin, T (&sums)[kLength]) {
+    if (!view.axial) return;
+    const auto column = make_upward_column<Model>(setup.scan, view, view.beam, relative<T>(y, setup.size(1)),
+                                                  relative<T>(x, setup.size(2)));
     if (!(column.scale > T(0))) return;
     const IndexRange cols = column.column.range(setup.cols());
     if constexpr (kPlanar) {
@@ -231,6 +193,9 @@ struct BackColumns {
     }
   }
 };
+
+template <typename Model, typename T, typename Store, int kLength, bool kPlanar>
+using BackColumns = Back<ColumnGather<Model, T, Store, kLength, kPlanar>, T, Store, kLength, kPlanar>;
 
 }  // namespace cuda
 JAXCT_NAMESPACE_END

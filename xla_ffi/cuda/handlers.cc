@@ -9,31 +9,23 @@
 namespace jaxct::cuda_ffi {
 namespace {
 
-using cuda::Call;
+constexpr const char* kTargets[] = {JAXCT_CUDA_TARGETS};
 
-cudaError_t launch(const Call& call, cudaStream_t stream) {
-  switch (call.model) {
-    case Model::kJoseph:
-      return cuda::launch_joseph(call, stream);
-    case Model::kSiddon:
-      return cuda::launch_siddon(call, stream);
-    case Model::kSeparableFootprint:
-      return cuda::launch_separable_footprint(call, stream);
-    case Model::kDistanceDriven:
-      return cuda::launch_distance_driven(call, stream);
-    case Model::kVoxelDriven:
-      return cuda::launch_voxel_driven(call, stream);
-  }
-  return cudaErrorInvalidValue;
+std::string describe(cudaError_t status) {
+  std::string text = cudaGetErrorString(status);
+  if (status != cudaErrorNoKernelImageForDevice && status != cudaErrorUnsupportedPtxVersion) return text;
+  text += "; jaxct was built for";
+  for (const char* target : kTargets) text += std::string(" ") + target;
+  return text + ". Build it with -C cmake.define.CMAKE_CUDA_ARCHITECTURES=native on this machine";
 }
 
 template <Model kModel, Direction kDirection>
 ffi::Error handle(cudaStream_t stream, CallAttributes a, ffi::AnyBuffer in, ffi::AnyBuffer vectors, ffi::AnyBuffer grid,
                   ffi::Result<ffi::AnyBuffer> out, ffi::Result<ffi::AnyBuffer> workspace) {
   return without_exceptions([&] {
-    return run_checked(kModel, kDirection, a, in, vectors, grid, *out, *workspace, [&](const Call& call) {
-      const cudaError_t status = launch(call, stream);
-      return status == cudaSuccess ? nullptr : cudaGetErrorString(status);
+    return run_checked(kModel, kDirection, a, in, vectors, grid, *out, *workspace, [&](const cuda::Call& call) {
+      const cudaError_t status = cuda::launch<kModel>(call, stream);
+      return status == cudaSuccess ? std::string() : describe(status);
     });
   });
 }

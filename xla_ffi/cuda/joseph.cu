@@ -1,12 +1,3 @@
-#include "core/joseph.h"
+#include "cuda/launch_model.h"
 
-#include "cuda/kernels.h"
-#include "cuda/run.h"
-
-JAXCT_NAMESPACE_BEGIN
-namespace cuda {
-
-cudaError_t launch_joseph(const Call& call, cudaStream_t stream) { return run_on_stream<Joseph>(call, stream); }
-
-}  // namespace cuda
-JAXCT_NAMESPACE_END
+template cudaError_t jaxct::cuda::launch<jaxct::Model::kJoseph>(const Call&, cudaStream_t);

@@ -1,6 +1,7 @@
 #pragma once
 // A kernel is a function object: body(block, thread), with Body::kThreads threads in each of body.blocks() blocks. No
-// thread talks to another, so the same objects run on the host, a thread after the other, which is how they are tested.
+// thread waits for another (FindMagnitudes alone writes where others do, by an atomic maximum), so the same objects run
+// on the host, a thread after the other, which is how they are tested.
 #include <cmath>
 
 #include "core/config.h"
@@ -54,8 +55,22 @@ struct StreamLauncher {
       status = cudaErrorInvalidConfiguration;
       return;
     }
+    load_before_capture<Body>();
     run_body<<<static_cast<unsigned>(blocks), Body::kThreads, 0, stream>>>(body);
     status = cudaGetLastError();
+  }
+
+ private:
+  // CUDA loads a kernel when it is first launched, which a stream that is being captured may not like.
+  template <typename Body>
+  void load_before_capture() const {
+    cudaStreamCaptureStatus capturing = cudaStreamCaptureStatusNone;
+    if (cudaStreamIsCapturing(stream, &capturing) != cudaSuccess || capturing == cudaStreamCaptureStatusNone) return;
+    cudaStreamCaptureMode mode = cudaStreamCaptureModeRelaxed;
+    cudaThreadExchangeStreamCaptureMode(&mode);
+    cudaFuncAttributes attributes;
+    cudaFuncGetAttributes(&attributes, run_body<Body>);
+    cudaThreadExchangeStreamCaptureMode(&mode);
   }
 };
 

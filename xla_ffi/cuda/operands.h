@@ -1,5 +1,7 @@
 #pragma once
 // What the kernels of a call read and write.
+#include <type_traits>
+
 #include "cuda/prepare.h"
 
 JAXCT_NAMESPACE_BEGIN
@@ -29,6 +31,7 @@ struct Projections {
 template <typename T>
 JAXCT_HD DeviceView<T> load_view(const DeviceView<T>* p) {
 #if defined(__CUDA_ARCH__)
+  static_assert(sizeof(DeviceView<T>) % sizeof(uint4) == 0 && std::is_trivially_copyable_v<DeviceView<T>>);
   constexpr int kLoads = sizeof(DeviceView<T>) / sizeof(uint4);
   uint4 bits[kLoads];
   JAXCT_UNROLL
@@ -55,7 +58,6 @@ struct Setup {
   JAXCT_HD int32_t rows() const { return static_cast<int32_t>(scan.rows); }
   JAXCT_HD int32_t cols() const { return static_cast<int32_t>(scan.cols); }
 
-  JAXCT_HD int64_t lane_runs() const { return tiles(batch.lanes, kRun<T>); }
   JAXCT_HD int64_t result_of(const Batch::Offsets& at, int64_t lane) const {
     return at.result + lane * batch.lane_result;
   }
@@ -93,6 +95,53 @@ JAXCT_HD void store_run(const Setup<T>& setup, const Batch::Offsets& at, int32_t
     *out = first ? sum : *out + sum;
   }
 }
+
+// Back projection of any model: a thread owns kLength slices at one (y, x), or, in planar scans, as many images of a
+// packed batch, or the only image. Gather::add_view(setup, view, data, y, x, begin, sums) adds what one view gives to
+// the slices from `begin` on, or to the images.
+template <typename Gather, typename T, typename Store, int kLength, bool kPlanar>
+struct Back {
+  static constexpr int kThreads = 256, kBlocksPerMultiprocessor = sizeof(T) == 8 ? 1 : 2;
+  static constexpr int kWidth = 32, kHeight = kThreads / kWidth;
+  static constexpr bool kPacked = kPlanar && kLength > 1;
+
+  Setup<T> setup;
+  Projections<Store> projections;
+  bool first;  // of the blocks of views: sums begin at zero
+
+  JAXCT_HD int64_t runs() const { return kPlanar ? setup.batch.runs(kLength) : tiles(setup.scan.nz, kLength); }
+  JAXCT_HD int64_t blocks() const {
+    return tiles(setup.scan.nx, kWidth) * tiles(setup.scan.ny, kHeight) * runs() * setup.batch.items;
+  }
+
+  JAXCT_HD void operator()(int64_t block, int thread) const {
+    const Scan& scan = setup.scan;
+    Digits digits = {block};
+    const auto x = static_cast<int32_t>(digits.take(tiles(scan.nx, kWidth)) * kWidth + thread % kWidth);
+    const auto y = static_cast<int32_t>(digits.take(tiles(scan.ny, kHeight)) * kHeight + thread / kWidth);
+    const auto run = static_cast<int32_t>(digits.take(runs()));
+    const int64_t item = digits.rest;
+    if (x >= setup.size(2) || y >= setup.size(1)) return;
+    const Batch::Offsets at = setup.batch.locate(item);
+
+    T sums[kLength];
+    JAXCT_UNROLL
+    for (int i = 0; i < kLength; ++i) sums[i] = T(0);
+    const DeviceView<T>* views = setup.views_of(at) + projections.first;
+    const Store* data = projections.item(scan, at.data, kPacked ? (item * runs() + run) * kLength : at.result);
+    const auto held = static_cast<int32_t>(projections.held);
+    for (int32_t v = 0; v < held; ++v, data += scan.pixels() * (kPacked ? kLength : 1)) {
+      const DeviceView<T> view = load_view(views + v);
+      if (view.sound) {
+        Gather::add_view(setup, view, data, y, x, run * kLength, sums);
+      } else {
+        JAXCT_UNROLL
+        for (int i = 0; i < kLength; ++i) sums[i] = not_a_number<T>();
+      }
+    }
+    store_run<kPlanar>(setup, at, run * kLength, y, x, first, sums);
+  }
+};
 
 }  // namespace cuda
 JAXCT_NAMESPACE_END

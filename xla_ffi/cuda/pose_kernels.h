@@ -1,7 +1,7 @@
 #pragma once
 // Separable models, views of any pose: one voxel, or one pixel, at a time. Forward: a thread owns a pixel and visits,
 // slab by slab along its ray, the voxels whose shadows can touch it. Back: a thread owns a voxel. Both add to what the
-// kernels for stacked rows have written, and leave at once where every view was theirs.
+// kernels for stacked rows have written, and leave at once where no view of a geometry is tilted.
 #include "core/ray_walk.h"
 #include "core/separable.h"
 #include "cuda/operands.h"
@@ -9,10 +9,13 @@
 JAXCT_NAMESPACE_BEGIN
 namespace cuda {
 
-template <typename T>
-JAXCT_HD bool has_any_pose(const DeviceView<T>& view) {
-  return view.sound && !view.axial;
-}
+// Which geometries have views for these kernels.
+struct Tilted {
+  const uint32_t* flags;  // of all geometries together, then of each
+
+  JAXCT_HD bool any() const { return flags[0] != 0; }
+  JAXCT_HD bool has(int64_t geometry) const { return flags[1 + geometry] != 0; }
+};
 
 // The rays through a pixel and its neighbours, all walked along one axis.
 template <typename T>
@@ -46,7 +49,8 @@ JAXCT_HD CellWindow cells_near(const Scan& scan, const PixelBeam<T>& beam, int32
   const T row_a = step_a(beam.next_row), row_b = step_b(beam.next_row);
   const T col_a = step_a(beam.next_col), col_b = step_b(beam.next_col);
   const T area = row_a * col_b - row_b * col_a;
-  if (!(std::abs(area) > T(1e-12))) return {{0, num_a}, {0, num_b}};
+  // A neighbouring ray that is nearly parallel to the slab, or to this one, says nothing of the window.
+  if (!(std::abs(area) > T(1e-12) && std::abs(area) < T(1e30))) return {{0, num_a}, {0, num_b}};
   // Rows and columns per voxel along a, b and the ray's axis.
   const T rows = std::abs(col_b) + std::abs(col_a) + std::abs(col_b * walk.slope_a - col_a * walk.slope_b);
   const T cols = std::abs(row_b) + std::abs(row_a) + std::abs(row_b * walk.slope_a - row_a * walk.slope_b);
@@ -60,27 +64,27 @@ JAXCT_HD CellWindow cells_near(const Scan& scan, const PixelBeam<T>& beam, int32
 
 template <typename Model, typename T, typename Store>
 struct ForwardPoses {
-  static constexpr int kThreads = 256, kBlocksPerMultiprocessor = sizeof(T) == 8 ? 1 : 2, kMostBlocks = 4096;
+  static constexpr int kThreads = 256, kBlocksPerMultiprocessor = sizeof(T) == 8 ? 1 : 2;
 
   Setup<T> setup;
   Volumes<Store> volumes;
+  Tilted tilted;
 
   JAXCT_HD int64_t blocks() const {
-    return min_of(int64_t{kMostBlocks}, tiles(setup.scan.pixels(), kThreads) * setup.batch.items);
+    return tiles(setup.batch.items * setup.scan.views * setup.scan.pixels(), kThreads);
   }
 
   JAXCT_HD void operator()(int64_t block, int thread) const {
-    const int64_t threads = blocks() * kThreads, pixels = setup.scan.pixels();
-    for (int64_t item = 0; item < setup.batch.items; ++item) {
-      const Batch::Offsets at = setup.batch.locate(item);
-      const DeviceView<T>* views = setup.views_of(at);
-      for (int64_t v = 0; v < setup.scan.views; ++v) {
-        if (!has_any_pose(views[v])) continue;
-        for (int64_t pixel = block * kThreads + thread; pixel < pixels; pixel += threads)
-          setup.out[(at.result * setup.scan.views + v) * pixels + pixel] =
-              integrate(views[v], at.data, pixel / setup.scan.cols, pixel % setup.scan.cols) * setup.unscale(at, 0);
-      }
-    }
+    if (!tilted.any()) return;
+    Digits digits = {block * kThreads + thread};
+    const int64_t pixel = digits.take(setup.scan.pixels()), v = digits.take(setup.scan.views);
+    if (digits.rest >= setup.batch.items) return;
+    const Batch::Offsets at = setup.batch.locate(digits.rest);
+    if (!tilted.has(at.geometry)) return;
+    const DeviceView<T>& view = setup.views_of(at)[v];
+    if (view.is_tilted())
+      setup.out[(at.result * setup.scan.views + v) * setup.scan.pixels() + pixel] =
+          integrate(view, at.data, pixel / setup.scan.cols, pixel % setup.scan.cols) * setup.unscale(at, 0);
   }
 
  private:
@@ -115,39 +119,35 @@ struct ForwardPoses {
 
 template <typename Model, typename T, typename Store>
 struct BackPoses {
-  static constexpr int kThreads = 256, kBlocksPerMultiprocessor = sizeof(T) == 8 ? 1 : 2, kMostBlocks = 4096;
+  static constexpr int kThreads = 256, kBlocksPerMultiprocessor = sizeof(T) == 8 ? 1 : 2;
 
   Setup<T> setup;
   Projections<Store> projections;
+  Tilted tilted;
 
-  JAXCT_HD int64_t blocks() const {
-    return min_of(int64_t{kMostBlocks}, tiles(setup.scan.voxels(), kThreads) * setup.batch.items);
-  }
+  JAXCT_HD int64_t blocks() const { return tiles(setup.batch.items * setup.scan.voxels(), kThreads); }
 
   JAXCT_HD void operator()(int64_t block, int thread) const {
-    const Scan& scan = setup.scan;
-    const int64_t threads = blocks() * kThreads;
-    for (int64_t item = 0; item < setup.batch.items; ++item) {
-      const Batch::Offsets at = setup.batch.locate(item);
-      const DeviceView<T>* views = setup.views_of(at) + projections.first;
-      int64_t begin = 0;
-      while (begin < projections.held && !has_any_pose(views[begin])) ++begin;
-      if (begin == projections.held) continue;
-      for (int64_t voxel = block * kThreads + thread; voxel < scan.voxels(); voxel += threads)
-        setup.out[at.result * scan.voxels() + voxel] +=
-            collect(views, projections.item(scan, at.data, at.result), begin, voxel) * setup.unscale(at, 0);
-    }
+    if (!tilted.any()) return;
+    Digits digits = {block * kThreads + thread};
+    const int64_t voxel = digits.take(setup.scan.voxels());
+    if (digits.rest >= setup.batch.items) return;
+    const Batch::Offsets at = setup.batch.locate(digits.rest);
+    if (!tilted.has(at.geometry)) return;
+    setup.out[at.result * setup.scan.voxels() + voxel] +=
+        collect(setup.views_of(at) + projections.first, projections.item(setup.scan, at.data, at.result), voxel) *
+        setup.unscale(at, 0);
   }
 
  private:
-  JAXCT_HD T collect(const DeviceView<T>* views, const Store* data, int64_t begin, int64_t voxel) const {
+  JAXCT_HD T collect(const DeviceView<T>* views, const Store* data, int64_t voxel) const {
     const Scan& scan = setup.scan;
     Digits digits = {voxel};
     const int64_t x = digits.take(scan.nx), y = digits.take(scan.ny), z = digits.rest;
     const Vec3<T> place = {{relative<T>(z, scan.nz), relative<T>(y, scan.ny), relative<T>(x, scan.nx)}};
     T sum = T(0);
-    for (int64_t v = begin; v < projections.held; ++v)
-      if (has_any_pose(views[v]))
+    for (int64_t v = 0; v < projections.held; ++v)
+      if (views[v].is_tilted())
         for_footprint<Model>(scan, views[v], place, {0, setup.cols()}, [&](int64_t at, T weight) {
           sum = multiply_add(weight, load<T>(data + v * scan.pixels() + at), sum);
         });

@@ -19,6 +19,7 @@ struct PrepareViews {
   const T* vectors;
   const T* grid;
   DeviceView<T>* views;
+  uint32_t* tilted;  // flags: any geometry, then each; zero before; null if nobody asks
 
   JAXCT_HD int64_t blocks() const { return tiles(geometries.count * scan.views, kThreads); }
 
@@ -39,6 +40,8 @@ struct PrepareViews {
     static_cast<View<T>&>(prepared) = make_view<T>(scan, view, box);
     prepared.sound = find_fault(box) == Fault::kNone && find_fault(scan, view, box, footprint) == Fault::kNone;
     views[at] = prepared;
+    // Several threads may write the same.
+    if (tilted != nullptr && prepared.is_tilted()) tilted[0] = tilted[1 + at / scan.views] = 1;
   }
 };
 
@@ -58,17 +61,17 @@ struct Scaling {
   JAXCT_HD static float power(int e) { return detail::float_of(static_cast<uint32_t>(e + 127) << 23); }
 };
 
-struct ZeroMagnitudes {
+struct SetToZero {
   static constexpr int kThreads = 64, kBlocksPerMultiprocessor = 1;
 
   int64_t items;
-  uint32_t* magnitudes;
+  uint32_t* words;
 
   JAXCT_HD int64_t blocks() const { return tiles(items, kThreads); }
 
   JAXCT_HD void operator()(int64_t block, int thread) const {
     const int64_t at = block * kThreads + thread;
-    if (at < items) magnitudes[at] = 0;
+    if (at < items) words[at] = 0;
   }
 };
 
@@ -94,7 +97,8 @@ struct FindMagnitudes {
     for (int64_t i = first; i < min_of(size, first + int64_t{kThreads} * kPerThread); i += kThreads)
       most = max_of(most, finite_bits(load<float>(in + item * size + i)));
 #if defined(__CUDA_ARCH__)
-    atomicMax(magnitudes + item, most);
+    // What has been seen already need not be written again: most threads then only read.
+    if (most > *static_cast<const volatile uint32_t*>(magnitudes + item)) atomicMax(magnitudes + item, most);
 #else
     magnitudes[item] = max_of(magnitudes[item], most);
 #endif
@@ -167,8 +171,7 @@ struct WeightProjections {
     if (digits.rest >= batch.items) return;
     const Batch::Offsets at = batch.locate(digits.rest);
     const int64_t result = at.result + lane * batch.lane_result;
-    projections[((result * scan.views + v) * scan.rows + row) * scan.cols + col] *=
-        obliquity(views[at.geometry * scan.views + v], row, col);
+    projections[scan.pixel(result, v, row, col)] *= obliquity(views[at.geometry * scan.views + v], row, col);
   }
 };
 
@@ -183,7 +186,7 @@ struct PackImages {
   const From* from;
   To* to;
 
-  JAXCT_HD int64_t runs() const { return tiles(batch.lanes, kRun<T>); }
+  JAXCT_HD int64_t runs() const { return batch.runs(kRun<T>); }
   JAXCT_HD int64_t blocks() const { return tiles(packs * runs() * pixels * kRun<T>, kThreads); }
 
   // Stores are whole; loads make do with the caches.
@@ -216,7 +219,7 @@ struct CopyProjections {
   To* to;
 
   JAXCT_HD bool is_packed() const { return batch.lanes > 1; }
-  JAXCT_HD int64_t runs() const { return tiles(batch.lanes, kRun<T>); }
+  JAXCT_HD int64_t runs() const { return batch.runs(kRun<T>); }
   JAXCT_HD int64_t blocks() const {
     const int64_t images = is_packed() ? runs() * kRun<T> : 1;
     return tiles(batch.items * images * num_views * scan.pixels(), kThreads);
@@ -233,7 +236,7 @@ struct CopyProjections {
     if (lane < batch.lanes) {
       const Batch::Offsets at = batch.locate(digits.rest);
       const int64_t item = at.data + lane * batch.lane_data;
-      value = load<T>(from + ((item * scan.views + v) * scan.rows + row) * scan.cols + col);
+      value = load<T>(from + scan.pixel(item, v, row, col));
       if (weighted) value *= obliquity(views[at.geometry * scan.views + v], row, col);
       value *= static_cast<T>(scaling.factor(item));
     }

@@ -1,7 +1,7 @@
 #pragma once
-// Line models. Forward: a thread owns a ray. Back: a thread owns a run of slices (in 2-D, of images) at one place of
-// the plane, finds the rays that pass within a voxel of it, and takes from each the weights that the forward walk
-// gives: it evaluates the same crossing of the same slab.
+// Line models. Forward: a thread owns a ray. Back: a thread finds the rays that pass within a voxel of its run of
+// slices (in 2-D, of images), and takes from each the weights that the forward walk gives: it evaluates the same
+// crossing of the same slab.
 #include "core/ray_walk.h"
 #include "cuda/operands.h"
 
@@ -11,21 +11,21 @@ namespace cuda {
 // kImages > 1: a run of a packed batch.
 template <typename Model, typename T, typename Store, int kImages>
 struct ForwardRays {
-  static constexpr int kThreads = 256, kBlocksPerMultiprocessor = kImages > 1 || sizeof(T) == 8 ? 2 : 4;
+  static constexpr int kThreads = 256, kBlocksPerMultiprocessor = kImages > 1 || sizeof(T) == 8 ? 2 : 3;
 
   Setup<T> setup;
   Volumes<Store> volumes;
 
+  JAXCT_HD int64_t runs() const { return setup.batch.runs(kImages); }
   JAXCT_HD int64_t blocks() const {
-    const int64_t runs = kImages > 1 ? setup.lane_runs() : 1;
-    return tiles(setup.batch.items * runs * setup.scan.views * setup.scan.pixels(), kThreads);
+    return tiles(setup.batch.items * runs() * setup.scan.views * setup.scan.pixels(), kThreads);
   }
 
   JAXCT_HD void operator()(int64_t block, int thread) const {
     const Scan& scan = setup.scan;
     Digits digits = {block * kThreads + thread};
     const int64_t col = digits.take(scan.cols), row = digits.take(scan.rows), v = digits.take(scan.views);
-    const int64_t run = kImages > 1 ? digits.take(setup.lane_runs()) : 0;
+    const int64_t run = digits.take(runs());
     if (digits.rest >= setup.batch.items) return;
     const Batch::Offsets at = setup.batch.locate(digits.rest);
     const DeviceView<T>& view = setup.views_of(at)[v];
@@ -36,14 +36,13 @@ struct ForwardRays {
     if (view.sound) {
       const RayWalk<T> walk = make_walk(scan, view, make_ray(view, row, col));
       step = walk.step;
-      integrate(walk, kImages > 1 ? at.pack * setup.lane_runs() + run : at.data, sums);
+      integrate(walk, kImages > 1 ? at.pack * runs() + run : at.data, sums);
     }
     JAXCT_UNROLL
     for (int i = 0; i < kImages; ++i) {
       const int64_t lane = run * kImages + i;
       if (lane < setup.batch.lanes)
-        setup.out[((setup.result_of(at, lane) * scan.views + v) * scan.rows + row) * scan.cols + col] =
-            sums[i] * step * setup.unscale(at, lane);
+        setup.out[scan.pixel(setup.result_of(at, lane), v, row, col)] = sums[i] * step * setup.unscale(at, lane);
     }
   }
 
@@ -66,6 +65,10 @@ struct ForwardRays {
 };
 
 // How far, in pixels, rays that pass within a voxel of a run of slices can be from its middle.
+// A run whose extent towards the source is more than 0.9 of its distance is too near for bounds that help.
+template <typename T>
+constexpr T kNearest = T(0.1);
+
 template <typename T>
 struct Reach {
   T row, col;
@@ -88,7 +91,7 @@ JAXCT_HD Reach<T> reach_of(const View<T>& view, const Vec3<T>& q, const Vec3<T>&
       up += half[i] * std::abs(view.along.slope[i]);
     }
     const T nearest = distance - radial;
-    if (!(nearest > T(0.1) * distance)) return {T(0), T(0), false};
+    if (!(nearest > kNearest<T> * distance)) return {T(0), T(0), false};
     return {view.radius / nearest * (up + std::abs(along) * radial / distance),
             sideways / (distance * nearest * view.angle_step), true};
   }
@@ -100,8 +103,10 @@ JAXCT_HD Reach<T> reach_of(const View<T>& view, const Vec3<T>& q, const Vec3<T>&
     rows += half[i] * std::abs(view.along.slope[i] - row * view.depth.slope[i]);
     nearer += half[i] * std::abs(view.depth.slope[i]);
   }
+  // Behind the source: no ray gets there. Twice, because a line model may weigh the part of a slab.
+  if (depth + T(2) * nearer <= T(0)) return {T(-1), T(-1), true};
   const T nearest = depth - nearer;
-  if (!(nearest > T(0.1) * depth)) return {T(0), T(0), false};
+  if (!(nearest > kNearest<T> * depth)) return {T(0), T(0), false};
   return {rows / nearest, cols / nearest, true};
 }
 
@@ -111,62 +116,25 @@ JAXCT_HD Reach<T> reach_of(const View<T>& view, const Vec3<T>& q, const Vec3<T>&
 template <typename T>
 JAXCT_HD Vec3<T> search_box(const View<T>& view, const Vec3<T>& q, T half_run) {
   const T near = T(1.01);
+  // Rays of weight pass within two voxels of q, and a run is eight slices long: at 32 voxels from the source their
+  // directions differ by less than a fifth, and an axis below 0.7 of the largest cannot become the dominant one.
+  const T far_away = T(32), minor = T(0.7);
   const Vec3<T> d = view.beam == Beam::kParallel ? view.direction[0] : q - view.origin;
   const T most = max_of(std::abs(d[0]), max_of(std::abs(d[1]), std::abs(d[2])));
-  const bool far = view.beam == Beam::kParallel || most > T(32);
+  const bool far = view.beam == Beam::kParallel || most > far_away;
   Vec3<T> half = {{half_run + near, near, near}};
   JAXCT_UNROLL
   for (int i = 0; i < 3; ++i) {
     const int j = (i + 1) % 3, k = (i + 2) % 3;
-    if (far && std::abs(d[j]) < T(0.7) * most && std::abs(d[k]) < T(0.7) * most) half[i] -= near;
+    if (far && std::abs(d[j]) < minor * most && std::abs(d[k]) < minor * most) half[i] -= near;
   }
   return half;
 }
 
-// kLength slices at a time; in planar scans as many images of a packed batch, or the only image.
 template <typename Model, typename T, typename Store, int kLength, bool kPlanar>
-struct BackRays {
-  static constexpr int kThreads = 256, kBlocksPerMultiprocessor = sizeof(T) == 8 ? 1 : 2, kWidth = 32,
-                       kHeight = kThreads / kWidth;
-  static constexpr bool kPacked = kPlanar && kLength > 1;
-
-  Setup<T> setup;
-  Projections<Store> projections;
-  bool first;  // of the blocks of views: sums begin at zero
-
-  JAXCT_HD int64_t runs() const { return kPlanar ? tiles(setup.batch.lanes, kLength) : tiles(setup.scan.nz, kLength); }
-  JAXCT_HD int64_t blocks() const {
-    return tiles(setup.scan.nx, kWidth) * tiles(setup.scan.ny, kHeight) * runs() * setup.batch.items;
-  }
-
-  JAXCT_HD void operator()(int64_t block, int thread) const {
-    const Scan& scan = setup.scan;
-    Digits digits = {block};
-    const auto x = static_cast<int32_t>(digits.take(tiles(scan.nx, kWidth)) * kWidth + thread % kWidth);
-    const auto y = static_cast<int32_t>(digits.take(tiles(scan.ny, kHeight)) * kHeight + thread / kWidth);
-    const auto run = static_cast<int32_t>(digits.take(runs()));
-    const int64_t item = digits.rest;
-    if (x >= setup.size(2) || y >= setup.size(1)) return;
-    const Batch::Offsets at = setup.batch.locate(item);
-
-    T sums[kLength];
-    JAXCT_UNROLL
-    for (int i = 0; i < kLength; ++i) sums[i] = T(0);
-    const DeviceView<T>* views = setup.views_of(at) + projections.first;
-    const Store* data = projections.item(scan, at.data, kPacked ? (item * runs() + run) * kLength : at.result);
-    for (int64_t v = 0; v < projections.held; ++v)
-      add_view(views[v], data + v * scan.pixels() * (kPacked ? kLength : 1), y, x, run * kLength, sums);
-    store_run<kPlanar>(setup, at, run * kLength, y, x, first, sums);
-  }
-
- private:
-  JAXCT_HD void add_view(const DeviceView<T>& view, const Store* data, int32_t y, int32_t x, int32_t begin,
-                         T (&sums)[kLength]) const {
-    if (!view.sound) {
-      JAXCT_UNROLL
-      for (int i = 0; i < kLength; ++i) sums[i] = not_a_number<T>();
-      return;
-    }
+struct RayGather {
+  JAXCT_HD static void add_view(const Setup<T>& setup, const View<T>& view, const Store* data, int32_t y, int32_t x,
+                                int32_t begin, T (&sums)[kLength]) {
     const T half_run = kPlanar ? T(0) : T(0.5) * static_cast<T>(kLength - 1);
     const Vec3<T> middle = {{kPlanar ? T(0) : relative<T>(begin, setup.size(0)) + half_run,
                              relative<T>(y, setup.size(1)), relative<T>(x, setup.size(2))}};
@@ -193,6 +161,7 @@ struct BackRays {
       }
   }
 
+ private:
   // The weight of a cell of the stencil, zero for all others.
   JAXCT_HD static T weight_at(const Stencil<T>& stencil, int32_t a, int32_t b) {
     const T low = b == 0 ? stencil.weight[0][0] : b == 1 ? stencil.weight[0][1] : T(0);
@@ -237,6 +206,9 @@ struct BackRays {
     }
   }
 };
+
+template <typename Model, typename T, typename Store, int kLength, bool kPlanar>
+using BackRays = Back<RayGather<Model, T, Store, kLength, kPlanar>, T, Store, kLength, kPlanar>;
 
 }  // namespace cuda
 JAXCT_NAMESPACE_END

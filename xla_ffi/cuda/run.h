@@ -1,7 +1,6 @@
 #pragma once
 // A call as a sequence of launches, for any launcher: a CUDA stream, or the host in tests.
-#include <type_traits>
-
+#include "core/models.h"
 #include "cuda/column_kernels.h"
 #include "cuda/pose_kernels.h"
 #include "cuda/ray_kernels.h"
@@ -12,21 +11,20 @@ namespace cuda {
 // Of the line models' back projection, where a longer run meets more rays.
 constexpr int kRaySlices = 8;
 
-template <typename M>
-constexpr bool kIsLineModel = std::is_base_of_v<LineModel, M>;
-
 template <typename M, typename T, typename From, typename Store, typename Launcher>
-class Run {
+class Launches {
  public:
-  Run(const Call& call, Launcher& launch)
+  Launches(const Call& call, Launcher& launch)
       : call_(call), launch_(launch), request_(call.request()), plan_(plan_workspace(request_)) {}
 
   void operator()() {
-    if (call_.items.results == 0) return;
-    launch_(PrepareViews<T>{call_.scan, call_.items.geometries, is_footprint_model(call_.model),
-                            static_cast<const T*>(call_.vectors), static_cast<const T*>(call_.grid), views()});
+    if (call_.plan.results == 0) return;
+    if (plan_.tilted >= 0) launch_(SetToZero{1 + call_.plan.geometries.count, tilted()});
+    launch_(PrepareViews<T>{call_.scan, call_.plan.geometries, is_footprint_model(call_.model),
+                            static_cast<const T*>(call_.vectors), static_cast<const T*>(call_.grid), views(),
+                            tilted()});
     find_magnitudes();
-    call_.direction == Direction::kForward ? forward() : back();
+    is_forward() ? forward() : back();
     if (is_16_bit(call_.type)) round_results();
   }
 
@@ -35,21 +33,25 @@ class Run {
   Pointer* at(int64_t offset) const {
     return offset < 0 ? nullptr : reinterpret_cast<Pointer*>(static_cast<char*>(call_.workspace) + offset);
   }
+  uint32_t* tilted() const { return at<uint32_t>(plan_.tilted); }
   DeviceView<T>* views() const { return at<DeviceView<T>>(plan_.views); }
   Scaling scaling() const { return Scaling{at<uint32_t>(plan_.magnitudes)}; }
   const From* in() const { return static_cast<const From*>(call_.in); }
   T* sums() const { return plan_.sums < 0 ? static_cast<T*>(call_.out) : at<T>(plan_.sums); }
-  Setup<T> setup() const { return {call_.scan, call_.items.batch, scaling(), views(), sums()}; }
-  bool one_lane() const { return call_.items.batch.lanes == 1; }
+  Setup<T> setup() const { return {call_.scan, call_.plan.batch, scaling(), views(), sums()}; }
+  bool one_lane() const { return call_.plan.batch.lanes == 1; }
+
+  int64_t volume_size() const { return call_.scan.voxels(); }
+  int64_t projections_size() const { return call_.scan.views * call_.scan.pixels(); }
+  bool is_forward() const { return call_.direction == Direction::kForward; }
 
   void find_magnitudes() {
     if constexpr (std::is_same_v<From, float>) {
       if (plan_.magnitudes < 0) return;
-      const int64_t size =
-          call_.direction == Direction::kForward ? call_.scan.voxels() : call_.scan.views * call_.scan.pixels();
+      const int64_t size = is_forward() ? volume_size() : projections_size();
       auto* magnitudes = at<uint32_t>(plan_.magnitudes);
-      launch_(ZeroMagnitudes{call_.items.data_items, magnitudes});
-      launch_(FindMagnitudes{call_.items.data_items, size, in(), magnitudes});
+      launch_(SetToZero{call_.plan.data_items, magnitudes});
+      launch_(FindMagnitudes{call_.plan.data_items, size, in(), magnitudes});
     }
   }
 
@@ -64,13 +66,13 @@ class Run {
     } else {
       if (!scan.planar) {
         launch_(ForwardColumns<M, T, Store, kVolumeRun<T, typename M::template Row<T>>, false>{setup(), volumes});
-        launch_(ForwardPoses<M, T, Store>{setup(), volumes});
+        launch_(ForwardPoses<M, T, Store>{setup(), volumes, Tilted{tilted()}});
       } else if (one_lane()) {
         launch_(ForwardColumns<M, T, Store, 1, true>{setup(), volumes});
       } else {
         launch_(ForwardColumns<M, T, Store, kRun<T>, true>{setup(), volumes});
       }
-      if (M::kObliquity) launch_(WeightProjections<T>{scan, call_.items.batch, views(), sums()});
+      if (is_footprint_model(call_.model)) launch_(WeightProjections<T>{scan, call_.plan.batch, views(), sums()});
     }
   }
 
@@ -80,12 +82,12 @@ class Run {
     if constexpr (std::is_same_v<From, Store>)
       if (plan_.plain < 0) volumes.plain = in();
     if (plan_.packed >= 0)
-      launch_(PackImages<T, From, Store>{call_.items.data_items / call_.items.batch.lanes, scan.voxels(),
-                                         call_.items.batch, scaling(), in(), at<Store>(plan_.packed)});
+      launch_(PackImages<T, From, Store>{call_.plan.data_items / call_.plan.batch.lanes, scan.voxels(),
+                                         call_.plan.batch, scaling(), in(), at<Store>(plan_.packed)});
     if (plan_.plain >= 0)
-      launch_(Convert<T, From, Store>{call_.items.data_items, scan.voxels(), scaling(), in(), at<Store>(plan_.plain)});
+      launch_(Convert<T, From, Store>{call_.plan.data_items, scan.voxels(), scaling(), in(), at<Store>(plan_.plain)});
     if (plan_.turned >= 0)
-      launch_(Turn<T, From, Store>{scan, call_.items.data_items, scaling(), in(), at<Store>(plan_.turned)});
+      launch_(Turn<T, From, Store>{scan, call_.plan.data_items, scaling(), in(), at<Store>(plan_.turned)});
     return volumes;
   }
 
@@ -100,8 +102,8 @@ class Run {
     if constexpr (std::is_same_v<From, Store>)
       if (plan_.projections < 0) return {in(), first, held, false};
     auto* copy = at<Store>(plan_.projections);
-    launch_(CopyProjections<T, From, Store>{call_.scan, call_.items.batch, scaling(), is_weighted(request_), first,
-                                            held, views(), in(), copy});
+    launch_(CopyProjections<T, From, Store>{call_.scan, call_.plan.batch, scaling(), is_weighted(request_), first, held,
+                                            views(), in(), copy});
     return {copy, first, held, true};
   }
 
@@ -117,7 +119,7 @@ class Run {
       if (!call_.scan.planar) {
         launch_(
             BackColumns<M, T, Store, kVolumeRun<T, typename M::template Row<T>>, false>{setup(), projections, first});
-        launch_(BackPoses<M, T, Store>{setup(), projections});
+        launch_(BackPoses<M, T, Store>{setup(), projections, Tilted{tilted()}});
       } else if (one_lane()) {
         launch_(BackColumns<M, T, Store, 1, true>{setup(), projections, first});
       } else {
@@ -127,12 +129,11 @@ class Run {
   }
 
   void round_results() {
-    const int64_t size =
-        call_.direction == Direction::kForward ? call_.scan.views * call_.scan.pixels() : call_.scan.voxels();
+    const int64_t size = is_forward() ? projections_size() : volume_size();
     if (call_.type == DataType::kFloat16)
-      launch_(Convert<T, T, Half>{call_.items.results, size, Scaling{nullptr}, sums(), static_cast<Half*>(call_.out)});
+      launch_(Convert<T, T, Half>{call_.plan.results, size, Scaling{nullptr}, sums(), static_cast<Half*>(call_.out)});
     else
-      launch_(Convert<T, T, Bfloat16>{call_.items.results, size, Scaling{nullptr}, sums(),
+      launch_(Convert<T, T, Bfloat16>{call_.plan.results, size, Scaling{nullptr}, sums(),
                                       static_cast<Bfloat16*>(call_.out)});
   }
 
@@ -148,26 +149,17 @@ void run_model(const Call& call, Launcher& launch) {
   const bool half = is_stored_as_half(call.request());
   switch (call.type) {
     case DataType::kFloat64:
-      return Run<M, double, double, double, Launcher>(call, launch)();
+      return Launches<M, double, double, double, Launcher>(call, launch)();
     case DataType::kFloat32:
-      return half ? Run<M, float, float, Half, Launcher>(call, launch)()
-                  : Run<M, float, float, float, Launcher>(call, launch)();
+      return half ? Launches<M, float, float, Half, Launcher>(call, launch)()
+                  : Launches<M, float, float, float, Launcher>(call, launch)();
     case DataType::kFloat16:
-      return half ? Run<M, float, Half, Half, Launcher>(call, launch)()
-                  : Run<M, float, Half, float, Launcher>(call, launch)();
+      return half ? Launches<M, float, Half, Half, Launcher>(call, launch)()
+                  : Launches<M, float, Half, float, Launcher>(call, launch)();
     case DataType::kBfloat16:
-      return Run<M, float, Bfloat16, float, Launcher>(call, launch)();
+      return Launches<M, float, Bfloat16, float, Launcher>(call, launch)();
   }
 }
-
-#if defined(__CUDACC__)
-template <typename M>
-cudaError_t run_on_stream(const Call& call, cudaStream_t stream) {
-  StreamLauncher launch{stream};
-  run_model<M>(call, launch);
-  return launch.status;
-}
-#endif
 
 }  // namespace cuda
 JAXCT_NAMESPACE_END
