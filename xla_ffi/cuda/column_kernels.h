@@ -70,12 +70,7 @@ JAXCT_HD IndexRange cells_in(const Wedge<T>& wedge, T at, T margin, int32_t n) {
 // kLength detector rows at a time (counted upwards); in planar scans as many images of a packed batch, or the only one.
 template <typename Model, typename T, typename Store, int kLength, bool kPlanar>
 struct ForwardColumns {
-  static constexpr int kThreads = 128,
-                       kBlocksPerMultiprocessor = sizeof(T) == 8 ? 2
-                                                  : kLength == 1 ? 6
-                                                  : kPlanar      ? 4
-                                                                 : 3,
-                       kCols = 2;
+  static constexpr int kThreads = 128, kBlocksPerMultiprocessor = sizeof(T) == 8 ? 2 : kPlanar ? 4 : 3, kCols = 2;
   static constexpr bool kPacked = kPlanar && kLength > 1;
 
   Setup<T> setup;
