@@ -11,6 +11,8 @@ enum class Direction { kForward, kBack };
 constexpr const char* kModelNames[] = {"joseph", "siddon", "separable_footprint", "distance_driven", "voxel_driven"};
 constexpr size_t kNumModels = sizeof kModelNames / sizeof kModelNames[0];
 
+constexpr bool is_line_model(Model model) { return model == Model::kJoseph || model == Model::kSiddon; }
+
 // Models whose pixels are weighted with the obliquity of their rays.
 constexpr bool is_footprint_model(Model model) {
   return model == Model::kSeparableFootprint || model == Model::kDistanceDriven;

@@ -65,7 +65,7 @@ constexpr int kRun = sizeof(T) == 8 ? 8 : 16;
 // Offsets in bytes, and -1 for what is not needed.
 struct Workspace {
   int64_t views = -1;        // a DeviceView per geometry and view
-  int64_t tilted = -1;       // 3-D: whether any view of a geometry is tilted
+  int64_t tilted = -1;       // separable models in 3-D: whether any view of a geometry is tilted
   int64_t magnitudes = -1;   // fast: the largest magnitude of each data item
   int64_t packed = -1;       // forward, batches of images: [item][run][y][x][image]
   int64_t plain = -1;        // forward: the volume in another type
@@ -104,7 +104,7 @@ inline Workspace plan_workspace(const WorkspaceRequest& r) {
   const bool forward = r.direction == Direction::kForward;
   w.views = reserve(r.geometries * r.views *
                     static_cast<int64_t>(wide ? sizeof(DeviceView<double>) : sizeof(DeviceView<float>)));
-  if (!r.planar) w.tilted = reserve((1 + r.geometries) * 4);
+  if (!r.planar && !is_line_model(r.model)) w.tilted = reserve((1 + r.geometries) * 4);
   if (is_rounded(r)) w.magnitudes = reserve(r.data_items * 4);
   const int64_t run = wide ? kRun<double> : kRun<float>, runs = (r.lanes + run - 1) / run;
   const bool packs = r.lanes > 1;

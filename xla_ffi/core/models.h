@@ -39,6 +39,7 @@ using Maths = typename MathsOf<kModel>::type;
 
 template <typename M>
 constexpr bool kIsLineModel = std::is_base_of_v<LineModel, M>;
+static_assert(kIsLineModel<Maths<Model::kJoseph>> && kIsLineModel<Maths<Model::kSiddon>>);
 
 // f(maths) with an object of the model's type.
 template <typename F>

@@ -50,7 +50,7 @@ Status run_model(Model model, const Problem<T>& p, int64_t images, Direction dir
 // True for a batch of 2-D images that share one geometry: the separable models then run it as one problem.
 template <typename T>
 bool is_stack(Model model, const Call<T>& call) {
-  if (!call.planar || with_maths(model, [](auto maths) { return kIsLineModel<decltype(maths)>; })) return false;
+  if (!call.planar || is_line_model(model)) return false;
   for (int64_t b = 0; b < call.batch; ++b) {
     const Item& item = call.items[b];
     if (item.vectors != 0 || item.grid != 0 || item.volume != b || item.projections != b) return false;
