@@ -2,6 +2,8 @@
 VENV := .venv
 BUILD := build/dev
 PY := $(VENV)/bin/python
+# For the GPU checks: the caller's own Python, looked up before .venv comes first.
+GPU_PYTHON := $(or $(PYTHON),$(shell command -v python3))
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -19,7 +21,6 @@ BUILD_REQUIREMENTS := import tomllib; p = tomllib.load(open("pyproject.toml", "r
 
 # `make test-gpu` and `make bench-gpu` run with a Python that has JAX, its CUDA plugin and everything else: nothing is
 # downloaded. They use their own build of jaxct, for the GPU that is there, ahead of any that is installed.
-GPU_PYTHON := $(or $(PYTHON),python3)
 GPU_BUILD := build/gpu
 GPU_SITE := $(CURDIR)/$(GPU_BUILD)/site
 GPU_JOBS ?= 4

@@ -149,7 +149,7 @@ def _why_no_device(module: ModuleType, trouble: str) -> str:
         return f"JAX is told to use {allowed!r} alone: leave JAX_PLATFORMS unset, or add cuda to it"
     if not _cuda_plugins():
         extra = f"cuda{module.toolkit_version().split('.')[0]}"
-        return f"JAX has no CUDA plugin: `pip install 'jaxct[{extra}]'`, in a checkout `pip install '.[{extra}]'`"
+        return f"JAX has no CUDA plugin: `pip install 'jax[{extra}]'`"
     if trouble:
         return (
             f"JAX finds no CUDA device ({trouble}): see whether `nvidia-smi` lists one, and what JAX wrote to stderr "

@@ -20,6 +20,7 @@ _HOW_TO_BUILD = {
     "cuda": "it is built where nvcc is found. In a checkout of jaxct, with nvcc on PATH: "
     "`pip install -C cmake.define.JAXCT_CUDA=ON .`",
 }
+_FOLDER = Path(__file__).resolve().parents[1]
 _LOADING = threading.Lock()
 
 
@@ -69,6 +70,9 @@ def _load_module(platform: str) -> NativeModule:
     except ImportError as error:
         if isinstance(error, ModuleNotFoundError) and error.name == name:
             absent = f"there is no {name} for Python {host.python_version()} in this installation"
+            if platform == "cpu" and _is_checkout():
+                hidden = f"{_FOLDER} is a checkout, whose sources hide an installed jaxct: start Python elsewhere"
+                absent = f"{hidden}. Or {absent}"
             return NativeModule(built=False, reason=f"{absent}: {_HOW_TO_BUILD[platform]}")
         broken = f"{name} is there but cannot be imported ({error})"
         return NativeModule(built=True, reason=f"{broken}: build jaxct again, on this system and for this Python")
@@ -76,6 +80,10 @@ def _load_module(platform: str) -> NativeModule:
         return NativeModule(built=True, reason=reason)
     _register(module, _XLA_PLATFORMS[platform])
     return NativeModule(built=True, module=module)
+
+
+def _is_checkout() -> bool:
+    return (_FOLDER / "CMakeLists.txt").exists()
 
 
 def _register(module: ModuleType, platform: str) -> None:

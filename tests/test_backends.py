@@ -119,7 +119,7 @@ def test_a_missing_plugin_names_the_extra_of_the_toolkit(cuda_module, monkeypatc
     fail_for_devices(monkeypatch, RuntimeError("Unknown backend cuda."))
     cuda = jaxct.backends(initialize=initialize).cuda
     assert cuda.loaded
-    assert cuda.reason.startswith("JAX has no CUDA plugin: `pip install 'jaxct[cuda12]'`")
+    assert cuda.reason.startswith("JAX has no CUDA plugin: `pip install 'jax[cuda12]'`")
     assert cuda.details["JAX's plugin"] == "none"
     assert str(cuda).startswith("cuda    loaded, but not usable: JAX has no CUDA plugin")
 

@@ -45,7 +45,7 @@ def find_device() -> Device:
     if platforms and not {"cuda", "gpu"} & set(platforms.split(",")):
         raise NoDeviceError(f"JAX_PLATFORMS={platforms} leaves CUDA out")
     if not any(importlib.util.find_spec(name) for name in _PLUGINS):
-        raise NoDeviceError("JAX has no CUDA plugin here (jax[cuda12] or jax[cuda13])")
+        raise NoDeviceError(f"JAX has no CUDA plugin in {sys.executable} (pip install 'jax[cuda13]' or 'jax[cuda12]')")
     return _ask_driver()
 
 
