@@ -64,7 +64,7 @@ if(JAXCT_BUILD_CUDA)
   set_target_properties(jaxct_cuda_kernels PROPERTIES CUDA_VISIBILITY_PRESET hidden)
   target_include_directories(jaxct_cuda_kernels PRIVATE "${PROJECT_SOURCE_DIR}/xla_ffi")
   # No contraction: forward and back must get the same bits of a formula, in kernels that the compiler sees apart.
-  target_compile_options(jaxct_cuda_kernels PRIVATE --fmad=false $<$<BOOL:${JAXCT_CUDA_REPORT}>:-Xptxas=-v>
+  target_compile_options(jaxct_cuda_kernels PRIVATE --fmad=false
                                                     $<$<BOOL:${JAXCT_WERROR}>:--Werror=all-warnings>)
 endif()
 message(STATUS "jaxct: CUDA module ${JAXCT_BUILD_CUDA} ${CMAKE_CUDA_ARCHITECTURES}")

@@ -1,5 +1,6 @@
 #pragma once
 // Every model's maths, by its name in operators.h.
+#include <tuple>
 #include <type_traits>
 
 #include "core/distance_driven.h"
@@ -11,31 +12,11 @@
 
 JAXCT_NAMESPACE_BEGIN
 
-template <Model>
-struct MathsOf;
-template <>
-struct MathsOf<Model::kJoseph> {
-  using type = Joseph;
-};
-template <>
-struct MathsOf<Model::kSiddon> {
-  using type = Siddon;
-};
-template <>
-struct MathsOf<Model::kSeparableFootprint> {
-  using type = SeparableFootprint;
-};
-template <>
-struct MathsOf<Model::kDistanceDriven> {
-  using type = DistanceDriven;
-};
-template <>
-struct MathsOf<Model::kVoxelDriven> {
-  using type = VoxelDriven;
-};
+// In the order of the enumeration.
+using AllMaths = std::tuple<Joseph, Siddon, SeparableFootprint, DistanceDriven, VoxelDriven>;
 
 template <Model kModel>
-using Maths = typename MathsOf<kModel>::type;
+using Maths = std::tuple_element_t<static_cast<size_t>(kModel), AllMaths>;
 
 template <typename M>
 constexpr bool kIsLineModel = std::is_base_of_v<LineModel, M>;

@@ -34,9 +34,9 @@ JAXCT_HD RayWalk<T> make_walk_along(const Scan& scan, const View<T>& view, const
   walk.axis = i;
   walk.minor_a = j;
   walk.minor_b = k;
-  walk.middle = scan.middle_of<T>(i);
-  walk.a = scan.middle_of<T>(j) - pick(ray.moment.c, k) / d;
-  walk.b = scan.middle_of<T>(k) + pick(ray.moment.c, j) / d;
+  walk.middle = scan.middle<T>(i);
+  walk.a = scan.middle<T>(j) - pick(ray.moment.c, k) / d;
+  walk.b = scan.middle<T>(k) + pick(ray.moment.c, j) / d;
   walk.slope_a = pick(ray.direction.c, j) / d;
   walk.slope_b = pick(ray.direction.c, k) / d;
   walk.step = norm(ray.direction * view.voxel_size) / std::abs(d);

@@ -21,12 +21,11 @@ struct Scan {
   JAXCT_HD int64_t pixel(int64_t item, int64_t view, int64_t row, int64_t col) const {
     return ((item * views + view) * rows + row) * cols + col;
   }
-  // In T: exact, and on GPUs without double precision's cost.
-  template <typename T>
-  JAXCT_HD T middle_of(int axis) const {
+  // The index of an axis' middle. Not from double for a float: that has its price on GPUs.
+  template <typename T = double>
+  JAXCT_HD T middle(int axis) const {
     return T(0.5) * static_cast<T>(static_cast<int32_t>(size(axis)) - 1);
   }
-  JAXCT_HD double middle(int axis) const { return 0.5 * static_cast<double>(size(axis) - 1); }
 };
 
 // The index of a voxel, from the middle of its axis of n voxels.

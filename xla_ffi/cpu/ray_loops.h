@@ -46,7 +46,7 @@ IndexRange curved_rows(const Scan& scan, const View<T>& view, const VoxelBox& bo
   const auto n = static_cast<int32_t>(scan.rows);
   Vec3<T> middle, half;
   for (int i = 0; i < 3; ++i) {
-    middle[i] = T(0.5) * static_cast<T>(box.end[i] + box.begin[i] - 1) - static_cast<T>(scan.middle(i));
+    middle[i] = T(0.5) * static_cast<T>(box.end[i] + box.begin[i] - 1) - scan.middle<T>(i);
     half[i] = T(0.5) * static_cast<T>(box.end[i] - box.begin[i] + 1) * view.voxel_size[i];
   }
   const T distance = view.radius / magnification(view, view.beam, view.across(middle), view.depth(middle));
@@ -68,7 +68,7 @@ Window shadow_of(const Scan& scan, const View<T>& view, const VoxelBox& box) {
   for (int corner = 0; corner < 8; ++corner) {
     Vec3<T> q;
     for (int i = 0; i < 3; ++i)
-      q[i] = static_cast<T>((corner >> i & 1) ? box.end[i] : box.begin[i] - 1) - static_cast<T>(scan.middle(i));
+      q[i] = static_cast<T>((corner >> i & 1) ? box.end[i] : box.begin[i] - 1) - scan.middle<T>(i);
     const T across = view.across(q), depth = view.depth(q), along = view.along(q);
     if (!(depth > T(0))) return {{0, num_rows}, {0, num_cols}};
     const T col = column_of(view, view.beam, across, depth),

@@ -15,11 +15,11 @@ template <typename M, typename T, typename From, typename Store, typename Launch
 class Launches {
  public:
   Launches(const Call& call, Launcher& launch)
-      : call_(call), launch_(launch), request_(call.request()), plan_(plan_workspace(request_)) {}
+      : call_(call), launch_(launch), request_(call.request()), workspace_(plan_workspace(request_)) {}
 
   void operator()() {
     if (call_.plan.results == 0) return;
-    if (plan_.tilted >= 0) launch_(SetToZero{1 + call_.plan.geometries.count, tilted()});
+    if (workspace_.tilted >= 0) launch_(SetToZero{1 + call_.plan.geometries.count, tilted()});
     launch_(PrepareViews<T>{call_.scan, call_.plan.geometries, is_footprint_model(call_.model),
                             static_cast<const T*>(call_.vectors), static_cast<const T*>(call_.grid), views(),
                             tilted()});
@@ -33,11 +33,11 @@ class Launches {
   Pointer* at(int64_t offset) const {
     return offset < 0 ? nullptr : reinterpret_cast<Pointer*>(static_cast<char*>(call_.workspace) + offset);
   }
-  uint32_t* tilted() const { return at<uint32_t>(plan_.tilted); }
-  DeviceView<T>* views() const { return at<DeviceView<T>>(plan_.views); }
-  Scaling scaling() const { return Scaling{at<uint32_t>(plan_.magnitudes)}; }
+  uint32_t* tilted() const { return at<uint32_t>(workspace_.tilted); }
+  DeviceView<T>* views() const { return at<DeviceView<T>>(workspace_.views); }
+  Scaling scaling() const { return Scaling{at<uint32_t>(workspace_.magnitudes)}; }
   const From* in() const { return static_cast<const From*>(call_.in); }
-  T* sums() const { return plan_.sums < 0 ? static_cast<T*>(call_.out) : at<T>(plan_.sums); }
+  T* sums() const { return workspace_.sums < 0 ? static_cast<T*>(call_.out) : at<T>(workspace_.sums); }
   Setup<T> setup() const { return {call_.scan, call_.plan.batch, scaling(), views(), sums()}; }
   bool one_lane() const { return call_.plan.batch.lanes == 1; }
 
@@ -47,9 +47,9 @@ class Launches {
 
   void find_magnitudes() {
     if constexpr (std::is_same_v<From, float>) {
-      if (plan_.magnitudes < 0) return;
+      if (workspace_.magnitudes < 0) return;
       const int64_t size = is_forward() ? volume_size() : projections_size();
-      auto* magnitudes = at<uint32_t>(plan_.magnitudes);
+      auto* magnitudes = at<uint32_t>(workspace_.magnitudes);
       launch_(SetToZero{call_.plan.data_items, magnitudes});
       launch_(FindMagnitudes{call_.plan.data_items, size, in(), magnitudes});
     }
@@ -78,30 +78,31 @@ class Launches {
 
   Volumes<Store> copy_volumes() {
     const Scan& scan = call_.scan;
-    Volumes<Store> volumes = {at<Store>(plan_.plain), at<Store>(plan_.turned), at<Store>(plan_.packed)};
+    Volumes<Store> volumes = {at<Store>(workspace_.plain), at<Store>(workspace_.turned), at<Store>(workspace_.packed)};
     if constexpr (std::is_same_v<From, Store>)
-      if (plan_.plain < 0) volumes.plain = in();
-    if (plan_.packed >= 0)
+      if (workspace_.plain < 0) volumes.plain = in();
+    if (workspace_.packed >= 0)
       launch_(PackImages<T, From, Store>{call_.plan.data_items / call_.plan.batch.lanes, scan.voxels(),
-                                         call_.plan.batch, scaling(), in(), at<Store>(plan_.packed)});
-    if (plan_.plain >= 0)
-      launch_(Convert<T, From, Store>{call_.plan.data_items, scan.voxels(), scaling(), in(), at<Store>(plan_.plain)});
-    if (plan_.turned >= 0)
-      launch_(Turn<T, From, Store>{scan, call_.plan.data_items, scaling(), in(), at<Store>(plan_.turned)});
+                                         call_.plan.batch, scaling(), in(), at<Store>(workspace_.packed)});
+    if (workspace_.plain >= 0)
+      launch_(
+          Convert<T, From, Store>{call_.plan.data_items, scan.voxels(), scaling(), in(), at<Store>(workspace_.plain)});
+    if (workspace_.turned >= 0)
+      launch_(Turn<T, From, Store>{scan, call_.plan.data_items, scaling(), in(), at<Store>(workspace_.turned)});
     return volumes;
   }
 
   void back() {
-    for (int64_t v = 0; v < call_.scan.views; v += plan_.block_views) {
-      const int64_t held = min_of(plan_.block_views, call_.scan.views - v);
+    for (int64_t v = 0; v < call_.scan.views; v += workspace_.block_views) {
+      const int64_t held = min_of(workspace_.block_views, call_.scan.views - v);
       back_views(copy_views(v, held), v == 0);
     }
   }
 
   Projections<Store> copy_views(int64_t first, int64_t held) {
     if constexpr (std::is_same_v<From, Store>)
-      if (plan_.projections < 0) return {in(), first, held, false};
-    auto* copy = at<Store>(plan_.projections);
+      if (workspace_.projections < 0) return {in(), first, held, false};
+    auto* copy = at<Store>(workspace_.projections);
     launch_(CopyProjections<T, From, Store>{call_.scan, call_.plan.batch, scaling(), is_weighted(request_), first, held,
                                             views(), in(), copy});
     return {copy, first, held, true};
@@ -140,7 +141,7 @@ class Launches {
   const Call& call_;
   Launcher& launch_;
   const WorkspaceRequest request_;
-  const Workspace plan_;
+  const Workspace workspace_;
 };
 
 // The types of a call: of the data as they come and as the loops read them.

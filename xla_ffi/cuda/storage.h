@@ -70,11 +70,6 @@ struct Bfloat16 {
   }
 };
 
-template <typename T, typename Store>
-JAXCT_HD T widen(Store x) {
-  return static_cast<T>(x);
-}
-
 // Reads through the read-only cache, in the type that is computed with.
 template <typename T, typename Store>
 JAXCT_HD T load(const Store* p) {
@@ -84,7 +79,7 @@ JAXCT_HD T load(const Store* p) {
   else
     return __ldg(p);
 #else
-  return widen<T>(*p);
+  return static_cast<T>(*p);
 #endif
 }
 
@@ -100,10 +95,10 @@ JAXCT_HD void load_run(const Store* p, T (&values)[kRun]) {
     Store pack[kPack];
     memcpy(pack, &bits, sizeof bits);
     JAXCT_UNROLL
-    for (int j = 0; j < kPack; ++j) values[i + j] = widen<T>(pack[j]);
+    for (int j = 0; j < kPack; ++j) values[i + j] = static_cast<T>(pack[j]);
   }
 #else
-  for (int i = 0; i < kRun; ++i) values[i] = widen<T>(p[i]);
+  for (int i = 0; i < kRun; ++i) values[i] = static_cast<T>(p[i]);
 #endif
 }
 
