@@ -11,8 +11,8 @@ struct DistanceDriven : FootprintModel<DistanceDriven> {
     const T h = T(0.5);
     const T y0 = column(-h, T(0)), y1 = column(h, T(0));
     const T x0 = column(T(0), -h), x1 = column(T(0), h);
-    const bool along_y = std::abs(y1 - y0) >= std::abs(x1 - x0);
-    const T p = along_y ? y0 : x0, q = along_y ? y1 : x1;
+    const auto along_y = abs_of(y1 - y0) >= abs_of(x1 - x0);
+    const T p = select(along_y, y0, x0), q = select(along_y, y1, x1);
     const T low = min_of(p, q), high = max_of(p, q);
     return make_trapezoid(low, low, high, high);
   }

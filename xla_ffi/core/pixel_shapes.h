@@ -16,7 +16,7 @@ struct Box {
   T begin, end;
 
   JAXCT_HD T weight(int32_t i) const { return overlap(begin, end, static_cast<T>(i), static_cast<T>(i + 1)); }
-  JAXCT_HD IndexRange range(int32_t n) const { return index_range(begin, end, n); }
+  JAXCT_HD Range<Index<T>> range(int32_t n) const { return index_range(begin, end, n); }
 
   // Stacked boxes of height `slope`: where the first touches begins, how far it reaches, how many pixels that can be.
   JAXCT_HD static T support_begin(T) { return T(0); }
@@ -29,8 +29,15 @@ template <typename T>
 struct Hat {
   T position;
 
-  JAXCT_HD T weight(int32_t i) const { return max_of(T(0), T(1) - std::abs(position - (static_cast<T>(i) + T(0.5)))); }
-  JAXCT_HD IndexRange range(int32_t n) const { return index_range(position - T(0.5), position + T(0.5), n); }
+  JAXCT_HD T weight(Index<T> i) const {
+    return max_of(T(0), T(1) - abs_of(position - (static_cast<T>(i) + T(0.5))));
+  }
+  // Of n pixels from pixel i on.
+  template <int n>
+  JAXCT_HD void weights(Index<T> i, T* out) const {
+    for (int k = 0; k < n; ++k) out[k] = weight(i + k);
+  }
+  JAXCT_HD Range<Index<T>> range(int32_t n) const { return index_range(position - T(0.5), position + T(0.5), n); }
 
   JAXCT_HD static T support_begin(T) { return T(-0.5); }
   JAXCT_HD static T support_width(T) { return T(1); }
@@ -49,8 +56,17 @@ struct Trapezoid {
     const T r = clamp(x - t2, T(0), t3 - t2);
     return height * (p * p * rise + q + r - r * r * fall);
   }
-  JAXCT_HD T weight(int32_t i) const { return below(static_cast<T>(i + 1)) - below(static_cast<T>(i)); }
-  JAXCT_HD IndexRange range(int32_t n) const { return index_range(t0, t3, n); }
+  JAXCT_HD T weight(Index<T> i) const { return below(static_cast<T>(i + 1)) - below(static_cast<T>(i)); }
+  template <int n>
+  JAXCT_HD void weights(Index<T> i, T* out) const {
+    T low = below(static_cast<T>(i));
+    for (int k = 0; k < n; ++k) {
+      const T high = below(static_cast<T>(i + (k + 1)));
+      out[k] = high - low;
+      low = high;
+    }
+  }
+  JAXCT_HD Range<Index<T>> range(int32_t n) const { return index_range(t0, t3, n); }
 };
 
 template <typename T>
@@ -60,9 +76,9 @@ JAXCT_HD Trapezoid<T> make_trapezoid(T t0, T t1, T t2, T t3) {
           t1,
           t2,
           t3,
-          t1 > t0 ? ratio(T(0.5), t1 - t0) : T(0),
-          t3 > t2 ? ratio(T(0.5), t3 - t2) : T(0),
-          area > T(0) ? ratio(T(1), area) : T(0)};
+          select(t1 > t0, ratio(T(0.5), t1 - t0), T(0)),
+          select(t3 > t2, ratio(T(0.5), t3 - t2), T(0)),
+          select(area > T(0), ratio(T(1), area), T(0))};
 }
 
 JAXCT_NAMESPACE_END

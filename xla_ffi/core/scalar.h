@@ -1,5 +1,8 @@
 #pragma once
 // Scalar helpers that behave for every input, NaN and infinities included.
+//
+// A number T is a float, a double, or several of either at once (cpu/lanes.h, which overloads what needs it). Formulas
+// of the latter kind choose with `select`, never with `?:`: each of the numbers has its own answer.
 #include <cmath>
 
 #include "core/config.h"
@@ -7,13 +10,43 @@
 JAXCT_NAMESPACE_BEGIN
 
 template <typename T>
+struct IndexOf {
+  using Type = int32_t;
+};
+
+// The integers that go with a number.
+template <typename T>
+using Index = typename IndexOf<T>::Type;
+
+template <typename T>
+JAXCT_HD T select(bool condition, T yes, T no) {
+  return condition ? yes : no;
+}
+
+template <typename T>
+JAXCT_HD T abs_of(T x) {
+  return std::abs(x);
+}
+
+template <typename T>
+JAXCT_HD T sqrt_of(T x) {
+  return std::sqrt(x);
+}
+
+// The angle of (x, y) from the x axis, for x > 0.
+template <typename T>
+JAXCT_HD T angle_of(T y, T x) {
+  return std::atan2(y, x);
+}
+
+template <typename T>
 JAXCT_HD T min_of(T a, T b) {
-  return b < a ? b : a;
+  return select(b < a, b, a);
 }
 
 template <typename T>
 JAXCT_HD T max_of(T a, T b) {
-  return a < b ? b : a;
+  return select(a < b, b, a);
 }
 
 template <typename T>
@@ -55,8 +88,8 @@ JAXCT_HD T pick(const T (&v)[3], int i) {
 // branches.
 template <typename T>
 JAXCT_HD T clamp(T x, T lo, T hi) {
-  const T above = x > lo ? x : lo;
-  return above < hi ? above : hi;
+  const T above = select(x > lo, x, lo);
+  return select(above < hi, above, hi);
 }
 
 // floor(x) as an integer, for |x| < 2^31. Written without std::floor so that every instruction set vectorises it.
@@ -67,20 +100,23 @@ JAXCT_HD int32_t floor_index(T x) {
 }
 
 template <typename T>
-JAXCT_HD int32_t ceil_index(T x) {
+JAXCT_HD Index<T> ceil_index(T x) {
   return -floor_index(-x);
 }
 
 // The integers [begin, end) that a real interval [lo, hi] touches, cut to [0, n).
-struct IndexRange {
-  int32_t begin, end;
+template <typename I>
+struct Range {
+  I begin, end;
   JAXCT_HD bool empty() const { return begin >= end; }
 };
+
+using IndexRange = Range<int32_t>;
 
 JAXCT_HD IndexRange intersect(IndexRange a, IndexRange b) { return {max_of(a.begin, b.begin), min_of(a.end, b.end)}; }
 
 template <typename T>
-JAXCT_HD IndexRange index_range(T lo, T hi, int32_t n) {
+JAXCT_HD Range<Index<T>> index_range(T lo, T hi, int32_t n) {
   const T top = static_cast<T>(n);
   return {floor_index(clamp(lo, T(0), top)), ceil_index(clamp(hi, T(0), top))};
 }

@@ -56,7 +56,7 @@ struct FootprintModel {
   template <typename T>
   JAXCT_HD static T half_depth(const View<T>& view) {
     return T(0.5) *
-           max_of(std::abs(view.depth.slope[1]) + std::abs(view.depth.slope[2]), std::abs(view.depth.slope[0]));
+           max_of(abs_of(view.depth.slope[1]) + abs_of(view.depth.slope[2]), abs_of(view.depth.slope[0]));
   }
 
   template <typename T>
@@ -84,20 +84,20 @@ struct FootprintModel {
     // A column that reaches behind the source gets no weight; it is given some depth so that no infinity turns up, and
     // not left by a branch, which would keep loops over columns from being vectorised.
     const T across = view.across(foot), behind = half_depth(view), true_depth = view.depth(foot);
-    const bool in_front = true_depth > behind;
-    const T depth = in_front ? true_depth : behind + T(1);
+    const auto in_front = true_depth > behind;
+    const T depth = select(in_front, true_depth, behind + T(1));
     const T m = magnification(view, beam, across, depth);
     AxialColumn<Trapezoid<T>, T> column;
     column.column = project_shadow(view, beam, across, depth);
     column.edge = row_of(view, view.along(foot), m) + T(0.5);
     column.slope = view.along.slope[0] * m;
     const T scale = view.column_ratio * m;
-    column.scale = in_front ? scale : T(0);
+    column.scale = select(in_front, scale, T(0));
     return column;
   }
 
   template <typename T>
-  JAXCT_HD static T row_weight(T edge, T slope, int32_t z, int32_t row) {
+  JAXCT_HD static T row_weight(T edge, T slope, Index<T> z, Index<T> row) {
     return overlap(multiply_add(slope, static_cast<T>(z), edge), multiply_add(slope, static_cast<T>(z + 1), edge),
                    static_cast<T>(row), static_cast<T>(row + 1));
   }
@@ -108,8 +108,8 @@ template <typename Model, typename T>
 JAXCT_HD auto make_upward_column(const Scan& scan, const View<T>& view, Beam beam, T y, T x) {
   auto column = Model::make_column(scan, view, beam, y, x);
   const T flipped = static_cast<T>(scan.rows) - column.edge;
-  column.edge = column.slope < T(0) ? flipped : column.edge;
-  column.slope = std::abs(column.slope);
+  column.edge = select(column.slope < T(0), flipped, column.edge);
+  column.slope = abs_of(column.slope);
   return column;
 }
 

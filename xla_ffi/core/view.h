@@ -179,12 +179,18 @@ struct Ray {
   Vec3<T> direction, moment;  // index units
 };
 
+// How many rows a row is above the source's plane, or (flat) above the detector's middle.
+template <typename T>
+JAXCT_HD T height_of(const View<T>& view, T row) {
+  return row - view.row_middle + view.row_shift;
+}
+
 // Through any place of the detector, in pixels: (0, 0) is the middle of the first.
 template <typename T>
 JAXCT_HD Ray<T> make_ray_at(const View<T>& view, T row, T col) {
   T c0 = T(1);
   T c1 = col - view.col_middle;
-  const T c2 = row - view.row_middle + view.row_shift;
+  const T c2 = height_of(view, row);
   if (view.beam == Beam::kCurvedCone) {
     const T angle = c1 * view.angle_step;
     c0 = std::cos(angle);
@@ -199,24 +205,32 @@ JAXCT_HD Ray<T> make_ray(const View<T>& view, int64_t row, int64_t col) {
   return make_ray_at(view, static_cast<T>(row), static_cast<T>(col));
 }
 
-// 1/cos of the angle between the ray of a pixel and the detector's normal there.
+// 1/cos of the angle between a ray and the detector's normal where it meets it.
+template <typename T>
+JAXCT_HD T obliquity(const View<T>& view, const Vec3<T>& ray_direction) {
+  return norm(ray_direction * view.voxel_size) * view.inverse_distance;
+}
+
+// Of the ray of a pixel.
 template <typename T>
 JAXCT_HD T obliquity(const View<T>& view, int64_t row, int64_t col) {
-  return norm(make_ray(view, row, col).direction * view.voxel_size) * view.inverse_distance;
+  return obliquity(view, make_ray(view, row, col).direction);
 }
 
 // Column (pixels) of a point given its across and depth values. `beam` is view.beam, apart so that a loop can make it a
 // constant: with the branch for curved detectors in it no loop would vectorise.
 template <typename T>
 JAXCT_HD T column_of(const View<T>& view, Beam beam, T across, T depth) {
-  if (beam == Beam::kCurvedCone) return view.col_middle + std::atan2(across, depth) / view.angle_step;
+  if (beam == Beam::kParallel) return view.col_middle + across;
+  if (beam == Beam::kCurvedCone) return view.col_middle + angle_of(across, depth) / view.angle_step;
   return view.col_middle + across / depth;
 }
 
 // Magnification of a point: what its size is multiplied by on the detector.
 template <typename T>
 JAXCT_HD T magnification(const View<T>& view, Beam beam, T across, T depth) {
-  if (beam == Beam::kCurvedCone) return view.radius / std::sqrt(across * across + depth * depth);
+  if (beam == Beam::kParallel) return T(1);
+  if (beam == Beam::kCurvedCone) return view.radius / sqrt_of(across * across + depth * depth);
   return T(1) / depth;
 }
 

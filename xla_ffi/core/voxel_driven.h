@@ -42,20 +42,20 @@ struct VoxelDriven {
     const Vec3<T> foot = {{-T(0.5) * static_cast<T>(scan.nz - 1), y, x}};
     // As in FootprintModel::make_column: selections, no branches.
     const T across = view.across(foot), along = view.along(foot), true_depth = view.depth(foot);
-    const bool in_front = true_depth > T(0);
-    const T depth = in_front ? true_depth : T(1);
+    const auto in_front = true_depth > T(0);
+    const T depth = select(in_front, true_depth, T(1));
     const T m = magnification(view, beam, across, depth);
     const T distance_weight = weight(view, m);
     AxialColumn<Hat<T>, T> column;
     column.column.position = column_of(view, beam, across, depth) + T(0.5);
     column.edge = row_of(view, along, m) + T(0.5);
     column.slope = view.along.slope[0] * m;
-    column.scale = in_front ? distance_weight : T(0);
+    column.scale = select(in_front, distance_weight, T(0));
     return column;
   }
 
   template <typename T>
-  JAXCT_HD static T row_weight(T edge, T slope, int32_t z, int32_t row) {
+  JAXCT_HD static T row_weight(T edge, T slope, Index<T> z, Index<T> row) {
     return Hat<T>{multiply_add(slope, static_cast<T>(z), edge)}.weight(row);
   }
 };

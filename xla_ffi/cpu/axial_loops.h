@@ -1,15 +1,21 @@
 #pragma once
 // Separable models where every view's detector rows are stacked along z. Then all voxels of a (y, x) column share their
-// detector columns and weights, and their rows are linear in z. Volumes are held as [y][x][z] and projections as
-// [view][column][row], so that the inner loops run over contiguous z or rows.
+// detector columns and weights, and their rows are linear in z. Volumes are held as lines of slices, one for every
+// column, and projections as lines of rows, one for every view and detector column, so that the inner loops run along
+// lines.
 //
-// Forward: the column is spread over detector rows once, then added to each detector column it touches. Back: those
-// detector columns are combined first, then looked up along z. Where rows do not depend on the column (2-D; parallel
-// rays in the plane), rows and z are exchanged once per view instead ("shared rows") and the inner loops are streams; a
-// batch of 2-D images with one geometry then takes the place of z.
+// Forward: a column's line is spread over detector rows and added to each detector column it touches. Back: those
+// detector columns are combined first, then collected along z. Where rows do not depend on the column (2-D; parallel
+// rays in the plane), rows and slices are exchanged once per view instead ("shared rows") and the inner loops are
+// streams; a batch of 2-D images with one geometry then takes the place of z. A single image has no line: there the
+// inner loop is over the views.
+//
+// Columns are taken a tile at a time, and in it a block of views at a time: what a tile touches in one view stays in
+// the first cache.
 #include <atomic>
 
-#include "cpu/column_block.h"
+#include "cpu/footprints.h"
+#include "cpu/lines.h"
 
 JAXCT_NAMESPACE_BEGIN
 namespace loops {
@@ -37,248 +43,296 @@ inline AxialLayout image_layout(const Scan& scan, int64_t images) {
   return {images, scan.ny * scan.nx, images, scan.views * scan.cols, scan.cols, true, true};
 }
 
-// What a column needs in memory: its rows or slices with a zero at either end, where lookups beyond it are sent.
-inline int64_t padded(int64_t n) { return n + 2; }
-
-template <typename Row, typename T>
-IndexRange touched_rows(T edge, T slope, int64_t slices, int64_t rows) {
-  const T begin = edge + Row::support_begin(slope);
-  const T end = begin + slope * static_cast<T>(slices - 1) + Row::support_width(slope);
-  const IndexRange range = index_range(begin - T(1e-3), end + T(1e-3), static_cast<int32_t>(rows));
-  return range;
-}
-
-// rows[r] = sum_z weight(z, r) slices[z], for r in range. `slices` is padded.
-template <typename Model, typename T>
-inline void spread_rows(T edge, T slope, const T* slices, int32_t num_slices, IndexRange range, T* rows) {
-  using Row = typename Model::template Row<T>;
-  const T inverse = T(1) / slope;
-  const T slack = T(1e-3);
-  const T back = Row::support_begin(slope) + Row::support_width(slope);
-  const T top = static_cast<T>(num_slices);
-  const int32_t taps =
-      floor_index(clamp((Row::support_width(slope) + T(1)) * inverse + T(2) * slack, T(0), top + T(1))) + 1;
-#pragma omp simd
-  for (int32_t r = range.begin; r < range.end; ++r) rows[r] = T(0);
-  for (int32_t tap = 0; tap < taps; ++tap) {
-#pragma omp simd
-    for (int32_t r = range.begin; r < range.end; ++r) {
-      const T lowest = clamp((static_cast<T>(r) - back - edge) * inverse - slack, T(-2), top);
-      const int32_t z = floor_index(lowest) + 1 + tap;
-      const int32_t at = min_of(max_of(z, -1), num_slices);
-      rows[r] += Model::row_weight(edge, slope, z, r) * slices[at];
-    }
-  }
-}
-
-// slices[z] += sum_r weight(z, r) rows[r], with rows given for `range` and zero at range.begin - 1 and range.end.
-template <typename Model, typename T>
-inline void collect_slices(T edge, T slope, const T* rows, IndexRange range, int32_t num_slices, T* slices) {
-  using Row = typename Model::template Row<T>;
-  const T begin = edge + Row::support_begin(slope);
-  const T inverse = T(1) / slope;
-  const T slack = T(1e-2);
-  const IndexRange z_range =
-      index_range((static_cast<T>(range.begin) - begin - Row::support_width(slope)) * inverse - slack,
-                  (static_cast<T>(range.end) - begin) * inverse + T(1) + slack, num_slices);
-  const T lowest = static_cast<T>(range.begin - 1), highest = static_cast<T>(range.end);
-  const int32_t taps = Row::taps(min_of(slope, highest - lowest));
-  for (int32_t tap = 0; tap < taps; ++tap) {
-#pragma omp simd
-    for (int32_t z = z_range.begin; z < z_range.end; ++z) {
-      const int32_t r = floor_index(clamp(begin + slope * static_cast<T>(z), lowest, highest)) + tap;
-      const int32_t at = min_of(max_of(r, range.begin - 1), range.end);
-      slices[z] += Model::row_weight(edge, slope, z, r) * rows[at];
-    }
-  }
-}
-
+// The obliquity of a view's pixels, row by row.
 template <typename T>
-inline void add_scaled(T weight, const T* from, int64_t begin, int64_t end, T* to) {
-  if (end - begin == 1) {
-    to[begin] += weight * from[begin];
-    return;
+class Obliquities {
+ public:
+  Obliquities(const Scan& scan, const View<T>& view) : view_(view), cols_(scan.cols), directions_(scan.cols) {
+    // Rays at the height of the source.
+    const T row = view.row_middle - view.row_shift;
+    for (int64_t c = 0; directions_ && c < cols_; ++c)
+      directions_.get()[c] = make_ray_at(view, row, static_cast<T>(c)).direction;
   }
-#pragma omp simd
-  for (int64_t i = begin; i < end; ++i) to[i] += weight * from[i];
-}
 
-struct Rectangle {
-  int64_t y_begin, y_end, x_begin, x_end;
+  explicit operator bool() const { return static_cast<bool>(directions_); }
+
+  void scale(int64_t row, T* values) const {
+    const Vec3<T> rise = height_of(view_, static_cast<T>(row)) * view_.direction[2];
+    const Vec3<T>* directions = directions_.get();
+    for (int64_t c = 0; c < cols_; ++c) values[c] *= obliquity(view_, directions[c] + rise);
+  }
+
+ private:
+  const View<T>& view_;
+  int64_t cols_;
+  Scratch<Vec3<T>> directions_;
+};
+
+// Four consecutive pixels.
+template <typename T>
+struct Quad {
+  typedef T Vector __attribute__((vector_size(4 * sizeof(T))));
+  Vector v;
+
+  JAXCT_HD static Quad load(const T* p) {
+    Quad q;
+    std::memcpy(&q.v, p, sizeof q.v);
+    return q;
+  }
+  JAXCT_HD void store(T* p) const { std::memcpy(p, &v, sizeof v); }
 };
 
 template <typename Model, typename T>
 struct AxialLoops {
   using Row = typename Model::template Row<T>;
+  static constexpr int kBlock = kLanes<T>;  // views
+  static constexpr int64_t kTile = 8;       // columns along either axis
+  static constexpr int kTaps = Footprints<T>::kTaps;
 
   const Problem<T>& p;
   const AxialLayout layout;
 
-  // Entries per detector column while the columns are being summed: slices if rows are shared, rows otherwise.
+  // Entries of a detector column's line while columns are being summed: slices if rows are shared, rows otherwise.
   int64_t entries() const { return layout.shared_rows ? layout.lanes : layout.rows; }
-
-  // What the weights of pixel (row, column) of the data are multiplied by.
-  T pixel_factor(const View<T>& view, int64_t row, int64_t col) const {
-    if (!Model::kObliquity) return T(1);
-    return obliquity(view, layout.planar ? 0 : row, col);
-  }
+  bool is_image() const { return layout.planar && layout.lanes == 1; }
 
   int64_t data_row(const View<T>& view, int64_t row) const {
     return !layout.planar && rows_run_down(view) ? layout.rows - 1 - row : row;
   }
 
-  // f(y, x, block, i) for every voxel column of the rectangle that falls on the band.
-  template <typename F>
-  void visit_columns(const View<T>& view, const Rectangle& r, IndexRange band, ColumnBlock<Model, T>& block,
-                     F&& f) const {
-    for (int64_t y = r.y_begin; y < r.y_end; ++y)
-      for (int64_t x = r.x_begin; x < r.x_end; x += block.kWidth) {
-        const auto n = static_cast<int32_t>(min_of(r.x_end - x, int64_t{block.kWidth}));
-        block.compute(view, y, x, n, band);
-        for (int32_t i = 0; i < n; ++i)
-          if (block.count(i) > 0) f(y, x + i, i);
-      }
+  int64_t num_blocks() const { return tiles(p.scan.views, kBlock); }
+  int views_of(int64_t block) const { return static_cast<int>(min_of(p.scan.views - block * kBlock, int64_t{kBlock})); }
+
+  int64_t num_tiles() const { return tiles(p.scan.ny, kTile) * tiles(p.scan.nx, kTile); }
+  Rectangle tile(int64_t number) const {
+    const int64_t across = tiles(p.scan.nx, kTile), y = number / across * kTile, x = number % across * kTile;
+    return {y, min_of(p.scan.ny, y + kTile), x, min_of(p.scan.nx, x + kTile)};
+  }
+
+  // use() once or more often, with other pixels of the columns' footprints each time.
+  template <typename Use>
+  static void with_footprints(const ViewBlock<Model, T>& views, const Rectangle& r, IndexRange band,
+                              Footprints<T>* footprints, Use&& use) {
+    bool more = true;
+    for (int32_t group = 0; more; ++group) {
+      more = views.compute(r, band, group, footprints);
+      use();
+    }
   }
 
   // --- forward ---------------------------------------------------------------------------------------------------
 
   bool forward(const Executor& executor) const {
-    const int64_t stride = padded(layout.lanes), columns = p.scan.ny * p.scan.nx;
-    Scratch<T> volume(columns * stride);
+    const Lines<T> volume(is_image() ? 0 : p.scan.ny * p.scan.nx, layout.lanes);
     if (!volume) return false;
-    parallel_for(executor, p.scan.ny, [&](int64_t y) {
-      for (int64_t lane = 0; lane < layout.lanes; ++lane)
-        for (int64_t x = 0; x < p.scan.nx; ++x)
-          volume.get()[(y * p.scan.nx + x) * stride + 1 + lane] = p.in[lane * layout.lane_stride + y * p.scan.nx + x];
-    });
-    const int64_t bands = p.scan.views < 8 ? min_of(p.scan.cols, int64_t{8}) : 1;
+    if (!is_image())
+      parallel_for(executor, p.scan.ny, [&](int64_t y) {
+        for (int64_t lane = 0; lane < layout.lanes; ++lane)
+          for (int64_t x = 0; x < p.scan.nx; ++x)
+            volume[y * p.scan.nx + x][lane] = p.in[lane * layout.lane_stride + y * p.scan.nx + x];
+      });
+    const int64_t bands = num_blocks() < 8 ? min_of(p.scan.cols, tiles(8, num_blocks())) : 1;
     std::atomic<bool> ok{true};
-    parallel_for(executor, p.scan.views * bands, [&](int64_t task) {
+    parallel_for(executor, num_blocks() * bands, [&](int64_t task) {
       const int64_t band = task % bands;
       const IndexRange cols = {static_cast<int32_t>(p.scan.cols * band / bands),
                                static_cast<int32_t>(p.scan.cols * (band + 1) / bands)};
-      if (!forward_view(task / bands, cols, volume.get())) ok = false;
+      if (!forward_block(task / bands, cols, volume)) ok = false;
     });
     return ok;
   }
 
-  bool forward_view(int64_t v, IndexRange band, const T* volume) const {
-    const View<T>& view = p.views[v];
-    const int64_t stride = padded(layout.lanes), n = padded(entries());
-    Scratch<T> sums((band.end - band.begin) * n), rows(layout.rows);
-    ColumnBlock<Model, T> block(p.scan);
-    if (!sums || !rows || !block) return false;
-    const auto lanes = static_cast<int32_t>(layout.lanes);
-    visit_columns(view, {0, p.scan.ny, 0, p.scan.nx}, band, block, [&](int64_t y, int64_t x, int32_t i) {
-      const T* source = volume + (y * p.scan.nx + x) * stride + 1;
-      IndexRange range = {0, lanes};
-      if (!layout.shared_rows) {
-        const T edge = block.edge(i), slope = block.slope(i);
-        range = touched_rows<Row>(edge, slope, layout.lanes, layout.rows);
-        spread_rows<Model>(edge, slope, source, lanes, range, rows.get());
-        source = rows.get();
-      }
-      T* to = sums.get() + (block.first(i) - band.begin) * n + 1;
-      for (int32_t tap = 0; tap < block.count(i); ++tap)
-        add_scaled(block.weight(i, tap), source, range.begin, range.end, to + tap * n);
-    });
-    for (int32_t c = band.begin; c < band.end; ++c)
-      store_detector_column(v, c, sums.get() + (c - band.begin) * n + 1, rows.get());
+  bool forward_block(int64_t block, IndexRange band, const Lines<T>& volume) const {
+    const int n = views_of(block);
+    const View<T>* views = p.views + block * kBlock;
+    const int64_t width = band.end - band.begin + kTaps;
+    const Lines<T> lines(is_image() ? 0 : n * width, entries());
+    Scratch<T> image(is_image() ? n * width : 0);
+    Scratch<Footprints<T>> footprints(kTile * kTile);
+    const ViewBlock<Model, T> packed(p.scan, views, n);
+    if (!lines || !image || !footprints) return false;
+    for (int64_t t = 0; t < num_tiles(); ++t) {
+      const Rectangle r = tile(t);
+      with_footprints(packed, r, band, footprints.get(), [&] {
+        if (is_image())
+          forward_image(r, footprints.get(), n, band, width, image.get());
+        else
+          forward_lines(r, footprints.get(), n, band, width, volume, lines);
+      });
+    }
+    for (int v = 0; v < n; ++v)
+      if (!store_view(block * kBlock + v, band, is_image() ? image.get() + v * width : lines[v * width],
+                      is_image() ? 1 : lines.length()))
+        return false;
     return true;
   }
 
-  void store_detector_column(int64_t v, int32_t c, const T* sums, T* rows) const {
+  void forward_image(const Rectangle& r, const Footprints<T>* footprints, int n, IndexRange band, int64_t width,
+                     T* sums) const {
+    for (int64_t y = r.y_begin; y < r.y_end; ++y)
+      for (int64_t x = r.x_begin; x < r.x_end; ++x) {
+        const Footprints<T>& f = *footprints++;
+        const T value = p.in[y * p.scan.nx + x];
+        for (int v = 0; v < n; ++v) {
+          T* to = sums + v * width + f.first[v] - band.begin;
+          for (int k = 0; k < kTaps; ++k) to[k] += f.weights[k][v] * value;
+        }
+      }
+  }
+
+  void forward_lines(const Rectangle& r, const Footprints<T>* footprints, int n, IndexRange band, int64_t width,
+                     const Lines<T>& volume, const Lines<T>& sums) const {
+    const int64_t across = r.x_end - r.x_begin;
+    for (int v = 0; v < n; ++v)
+      for (int64_t i = 0; i < r.size(); ++i) {
+        const Footprints<T>& f = footprints[i];
+        if (f.count[v] == 0) continue;
+        const T* slices = volume[(r.y_begin + i / across) * p.scan.nx + r.x_begin + i % across];
+        forward_line(f, v, slices, sums[v * width + f.first[v] - band.begin], sums.length());
+      }
+  }
+
+  void forward_line(const Footprints<T>& f, int v, const T* slices, T* to, int64_t length) const {
+    with_taps(&f.weights[0][v], kBlock, f.count[v], [&](const auto& taps) {
+      if (layout.shared_rows) {
+        for (int64_t i = 0; i < layout.lanes; i += kLanes<T>) taps.scatter(load_lanes(slices + i), to + i, length);
+        return;
+      }
+      const IndexRange range = touched_rows<Row>(f.edge[v], f.slope[v], layout.lanes, layout.rows);
+      spread<Model>(f.edge[v], f.slope[v], slices, static_cast<int32_t>(layout.lanes), range,
+                    [&](int32_t row, Lanes<T> value) { taps.scatter(value, to + row, length); });
+    });
+  }
+
+  // From one line for each detector column of a band.
+  bool store_view(int64_t v, IndexRange band, const T* sums, int64_t length) const {
     const View<T>& view = p.views[v];
-    const T* values = sums;
-    if (layout.shared_rows && !layout.planar) {
+    const bool exchange = layout.shared_rows && !layout.planar;
+    const int64_t cols = band.end - band.begin;
+    const Lines<T> rows(exchange ? cols : 0, layout.rows);
+    Scratch<T> buffer(p.scan.cols);
+    const Obliquities<T> obliquities(p.scan, view);
+    if (!rows || !buffer || !obliquities) return false;
+    if (exchange) {
       const auto column = make_upward_column<Model>(p.scan, view, view.beam, T(0), T(0));
-      spread_rows<Model>(column.edge, column.slope, sums, static_cast<int32_t>(layout.lanes),
-                         {0, static_cast<int32_t>(layout.rows)}, rows);
-      values = rows;
+      for (int64_t c = 0; c < cols; ++c)
+        spread<Model>(column.edge, column.slope, sums + c * length, static_cast<int32_t>(layout.lanes),
+                      {0, static_cast<int32_t>(layout.rows)},
+                      [&](int32_t row, Lanes<T> value) { store(value, rows[c] + row); });
+      sums = rows[0];
+      length = rows.length();
     }
+    T* values = buffer.get() + band.begin;
     for (int64_t row = 0; row < layout.rows; ++row) {
       const int64_t r = data_row(view, row);
-      p.out[r * layout.row_stride + v * layout.view_stride + c] = values[row] * pixel_factor(view, r, c);
+      for (int64_t c = 0; c < cols; ++c) values[c] = sums[c * length + row];
+      if (Model::kObliquity) obliquities.scale(layout.planar ? 0 : r, buffer.get());
+      std::memcpy(p.out + r * layout.row_stride + v * layout.view_stride + band.begin, values,
+                  sizeof(T) * static_cast<size_t>(cols));
     }
+    return true;
   }
 
   // --- back ------------------------------------------------------------------------------------------------------
 
   bool back(const Executor& executor) const {
-    const int64_t n = padded(entries());
-    Scratch<T> projections(p.scan.views * p.scan.cols * n);
-    if (!projections) return false;
+    const int64_t width = p.scan.cols + kTaps;
+    const Lines<T> lines(is_image() ? 0 : p.scan.views * width, entries());
+    Scratch<T> image(is_image() ? p.scan.views * width : 0);
+    Scratch<ViewBlock<Model, T>> blocks(num_blocks());
+    if (!lines || !image || !blocks) return false;
     std::atomic<bool> ok{true};
     parallel_for(executor, p.scan.views, [&](int64_t v) {
-      if (!load_view(v, projections.get() + v * p.scan.cols * n)) ok = false;
+      if (!load_view(v, is_image() ? image.get() + v * width : lines[v * width], is_image() ? 1 : lines.length()))
+        ok = false;
     });
-    const int64_t height = 8, width = layout.lanes > 8 ? 8 : 32;
-    const int64_t tiles_y = tiles(p.scan.ny, height), tiles_x = tiles(p.scan.nx, width);
-    parallel_for(executor, tiles_y * tiles_x, [&](int64_t task) {
-      const int64_t y = task / tiles_x * height, x = task % tiles_x * width;
-      const Rectangle tile = {y, min_of(p.scan.ny, y + height), x, min_of(p.scan.nx, x + width)};
-      if (!back_tile(tile, projections.get())) ok = false;
+    for (int64_t b = 0; b < num_blocks(); ++b)
+      blocks.get()[b] = ViewBlock<Model, T>(p.scan, p.views + b * kBlock, views_of(b));
+    parallel_for(executor, num_tiles(), [&](int64_t t) {
+      if (!back_tile(tile(t), blocks.get(), image.get(), lines, width)) ok = false;
     });
     return ok;
   }
 
-  // One view as [column][row], rows upwards and weighted; as [column][slice] where rows are shared.
-  bool load_view(int64_t v, T* projection) const {
+  // One line for each detector column: rows upwards and weighted, or slices where rows are shared.
+  bool load_view(int64_t v, T* lines, int64_t length) const {
     const View<T>& view = p.views[v];
-    const int64_t n = padded(entries());
-    Scratch<T> buffer(padded(layout.rows));
-    if (!buffer) return false;
-    T* rows = buffer.get() + 1;
     const bool exchange = layout.shared_rows && !layout.planar;
-    const auto column = make_upward_column<Model>(p.scan, view, view.beam, T(0), T(0));
-    for (int64_t c = 0; c < p.scan.cols; ++c) {
-      T* to = projection + c * n + 1;
-      T* values = exchange ? rows : to;
-      for (int64_t row = 0; row < layout.rows; ++row) {
-        const int64_t r = data_row(view, row);
-        values[row] = p.in[r * layout.row_stride + v * layout.view_stride + c] * pixel_factor(view, r, c);
-      }
-      if (exchange)
-        collect_slices<Model>(column.edge, column.slope, rows, {0, static_cast<int32_t>(layout.rows)},
-                              static_cast<int32_t>(layout.lanes), to);
+    const Lines<T> rows(exchange ? p.scan.cols : 0, layout.rows);
+    Scratch<T> buffer(p.scan.cols);
+    const Obliquities<T> obliquities(p.scan, view);
+    if (!rows || !buffer || !obliquities) return false;
+    T* values = buffer.get();
+    T* to = exchange ? rows[0] : lines;
+    const int64_t to_length = exchange ? rows.length() : length;
+    for (int64_t row = 0; row < layout.rows; ++row) {
+      const int64_t r = data_row(view, row);
+      std::memcpy(values, p.in + r * layout.row_stride + v * layout.view_stride,
+                  sizeof(T) * static_cast<size_t>(p.scan.cols));
+      if (Model::kObliquity) obliquities.scale(layout.planar ? 0 : r, values);
+      for (int64_t c = 0; c < p.scan.cols; ++c) to[c * to_length + row] = values[c];
     }
+    if (!exchange) return true;
+    const auto column = make_upward_column<Model>(p.scan, view, view.beam, T(0), T(0));
+    for (int64_t c = 0; c < p.scan.cols; ++c)
+      collect<Model>(column.edge, column.slope, rows[c], {0, static_cast<int32_t>(layout.rows)},
+                     static_cast<int32_t>(layout.lanes), lines + c * length);
     return true;
   }
 
-  bool back_tile(const Rectangle& r, const T* projections) const {
-    const int64_t n = padded(entries()), width = r.x_end - r.x_begin;
-    Scratch<T> tile((r.y_end - r.y_begin) * width * layout.lanes), rows(padded(layout.rows));
-    ColumnBlock<Model, T> block(p.scan);
-    if (!tile || !rows || !block) return false;
+  bool back_tile(const Rectangle& r, const ViewBlock<Model, T>* blocks, const T* image, const Lines<T>& lines,
+                 int64_t width) const {
+    const Lines<T> sums(r.size(), layout.lanes), rows(1, layout.rows);
+    Scratch<Footprints<T>> footprints(r.size());
+    if (!sums || !rows || !footprints) return false;
     const IndexRange all = {0, static_cast<int32_t>(p.scan.cols)};
-    for (int64_t v = 0; v < p.scan.views; ++v)
-      visit_columns(p.views[v], r, all, block, [&](int64_t y, int64_t x, int32_t i) {
-        const T* from = projections + (v * p.scan.cols + block.first(i)) * n + 1;
-        T* slices = tile.get() + ((y - r.y_begin) * width + x - r.x_begin) * layout.lanes;
-        back_column(from, block, i, rows.get() + 1, slices);
+    for (int64_t b = 0; b < num_blocks(); ++b)
+      with_footprints(blocks[b], r, all, footprints.get(), [&] {
+        if (is_image())
+          back_image(r, footprints.get(), views_of(b), image + b * kBlock * width, width, sums);
+        else
+          for (int v = 0; v < views_of(b); ++v)
+            for (int64_t i = 0; i < r.size(); ++i)
+              if (const Footprints<T>& f = footprints.get()[i]; f.count[v] > 0)
+                back_line(f, v, lines[(b * kBlock + v) * width + f.first[v]], lines.length(), rows[0], sums[i]);
       });
+    const int64_t across = r.x_end - r.x_begin;
     for (int64_t lane = 0; lane < layout.lanes; ++lane)
       for (int64_t y = r.y_begin; y < r.y_end; ++y)
         for (int64_t x = r.x_begin; x < r.x_end; ++x)
-          p.out[lane * layout.lane_stride + y * p.scan.nx + x] =
-              tile.get()[((y - r.y_begin) * width + x - r.x_begin) * layout.lanes + lane];
+          p.out[lane * layout.lane_stride + y * p.scan.nx + x] = sums[(y - r.y_begin) * across + x - r.x_begin][lane];
     return true;
   }
 
-  // projection: the first detector column of block column i.
-  void back_column(const T* projection, const ColumnBlock<Model, T>& block, int32_t i, T* rows, T* slices) const {
-    const int64_t n = padded(entries());
-    if (layout.shared_rows) {
-      for (int32_t tap = 0; tap < block.count(i); ++tap)
-        add_scaled(block.weight(i, tap), projection + tap * n, 0, layout.lanes, slices);
-      return;
+  void back_image(const Rectangle& r, const Footprints<T>* footprints, int n, const T* projections, int64_t width,
+                  const Lines<T>& sums) const {
+    for (int64_t i = 0; i < r.size(); ++i) {
+      const Footprints<T>& f = footprints[i];
+      T sum[kTaps] = {};
+      for (int v = 0; v < n; ++v) {
+        const T* from = projections + v * width + f.first[v];
+        for (int k = 0; k < kTaps; ++k) sum[k] += f.weights[k][v] * from[k];
+      }
+      *sums[i] += (sum[0] + sum[1]) + (sum[2] + sum[3]);
     }
-    const IndexRange range = touched_rows<Row>(block.edge(i), block.slope(i), layout.lanes, layout.rows);
-    if (range.empty()) return;
-    for (int32_t r = range.begin - 1; r <= range.end; ++r) rows[r] = T(0);
-    for (int32_t tap = 0; tap < block.count(i); ++tap)
-      add_scaled(block.weight(i, tap), projection + tap * n, range.begin, range.end, rows);
-    collect_slices<Model>(block.edge(i), block.slope(i), rows, range, static_cast<int32_t>(layout.lanes), slices);
+  }
+
+  // from: the line of the first detector column that f touches in view v.
+  void back_line(const Footprints<T>& f, int v, const T* from, int64_t length, T* rows, T* slices) const {
+    with_taps(&f.weights[0][v], kBlock, f.count[v], [&](const auto& taps) {
+      if (layout.shared_rows) {
+        for (int64_t i = 0; i < layout.lanes; i += kLanes<T>)
+          store(load_lanes(slices + i) + taps.gather(from + i, length), slices + i);
+        return;
+      }
+      const IndexRange range = touched_rows<Row>(f.edge[v], f.slope[v], layout.lanes, layout.rows);
+      if (range.empty()) return;
+      // Also the rows about the range that lookups reach, though with no weight.
+      const int64_t last = min_of(int64_t{range.end} + kLanes<T>, layout.rows);
+      for (int64_t row = max_of(range.begin - 1, 0); row < last; row += kLanes<T>)
+        store(taps.gather(from + row, length), rows + row);
+      collect<Model>(f.edge[v], f.slope[v], rows, range, static_cast<int32_t>(layout.lanes), slices);
+    });
   }
 };
 

@@ -15,22 +15,26 @@ using jaxct::cpu::Executor;
 using jaxct::cpu::Item;
 using jaxct::cpu::Status;
 
-// Zeroed memory for the length of a call; null when there is none. malloc and not std::vector: standard templates
-// instantiated here could be merged with a baseline copy by the linker.
+// Zeroed memory for the length of a call, aligned for any vector register; null when there is none. calloc and not
+// std::vector: standard templates instantiated here could be merged with a baseline copy by the linker.
 template <typename T>
 class Scratch {
  public:
   explicit Scratch(int64_t count)
-      : data_(static_cast<T*>(std::calloc(static_cast<size_t>(count > 0 ? count : 1), sizeof(T)))) {}
-  ~Scratch() { std::free(data_); }
+      : memory_(std::calloc(static_cast<size_t>(count > 0 ? count : 1) * sizeof(T) + kAlignment, 1)) {}
+  ~Scratch() { std::free(memory_); }
   Scratch(const Scratch&) = delete;
   Scratch& operator=(const Scratch&) = delete;
 
-  explicit operator bool() const { return data_ != nullptr; }
-  T* get() const { return data_; }
+  explicit operator bool() const { return memory_ != nullptr; }
+  T* get() const {
+    const auto address = reinterpret_cast<uintptr_t>(memory_) + kAlignment;
+    return reinterpret_cast<T*>(address - address % kAlignment);
+  }
 
  private:
-  T* data_;
+  static constexpr size_t kAlignment = 64;
+  void* memory_;
 };
 
 template <typename Body>
@@ -66,6 +70,13 @@ void prepare_views(const Call<T>& call, const Item& item, View<T>* views) {
   const T* vectors = call.vectors + item.vectors * call.views * 12;
   for (int64_t v = 0; v < call.views; ++v) views[v] = make_view<T>(scan, unpack_view(vectors + v * 12), grid);
 }
+
+// Voxel columns.
+struct Rectangle {
+  int64_t y_begin, y_end, x_begin, x_end;
+
+  int64_t size() const { return (y_end - y_begin) * (x_end - x_begin); }
+};
 
 inline int64_t tiles(int64_t n, int64_t size) { return (n + size - 1) / size; }
 

@@ -1,0 +1,286 @@
+#pragma once
+// Several numbers at once: what a vector register holds. The formulas of core take them as they take a float, so that
+// nothing depends on what a compiler recognises as a loop worth vectorising.
+#include <cstring>
+#include <type_traits>
+
+#include "core/view.h"
+
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
+JAXCT_NAMESPACE_BEGIN
+
+#if defined(__AVX512F__)
+constexpr int kLaneBytes = 64;
+#elif defined(__AVX2__)
+constexpr int kLaneBytes = 32;
+#else
+constexpr int kLaneBytes = 16;
+#endif
+
+template <typename T>
+constexpr int kLanes = kLaneBytes / static_cast<int>(sizeof(T));
+
+namespace detail {
+
+template <int size>
+struct Integers;
+template <>
+struct Integers<4> {
+  typedef int32_t Vector __attribute__((vector_size(kLaneBytes)));
+};
+template <>
+struct Integers<8> {
+  typedef int32_t Vector __attribute__((vector_size(kLaneBytes / 2)));
+};
+
+}  // namespace detail
+
+// 32-bit integers that go with Lanes<T>.
+template <typename T>
+struct LaneIndices {
+  using Vector = typename detail::Integers<sizeof(T)>::Vector;
+  Vector v;
+
+  LaneIndices() = default;
+  JAXCT_HD explicit LaneIndices(int32_t i) { v = Vector{} + i; }
+  JAXCT_HD explicit LaneIndices(Vector vector) : v(vector) {}
+
+  JAXCT_HD int32_t operator[](int lane) const { return v[lane]; }
+};
+
+template <typename T>
+struct Lanes {
+  typedef T Vector __attribute__((vector_size(kLaneBytes)));
+  Vector v;
+
+  Lanes() = default;
+  JAXCT_HD explicit Lanes(Vector vector) : v(vector) {}
+  JAXCT_HD explicit Lanes(LaneIndices<T> i) : v(__builtin_convertvector(i.v, Vector)) {}
+  template <typename Scalar, typename = std::enable_if_t<std::is_arithmetic_v<Scalar>>>
+  JAXCT_HD explicit Lanes(Scalar scalar) {
+    for (int lane = 0; lane < kLanes<T>; ++lane) v[lane] = static_cast<T>(scalar);
+  }
+
+  JAXCT_HD T operator[](int lane) const { return v[lane]; }
+};
+
+template <typename T>
+struct IndexOf<Lanes<T>> {
+  using Type = LaneIndices<T>;
+};
+
+#define JAXCT_LANEWISE(op)                                      \
+  template <typename T>                                         \
+  JAXCT_HD Lanes<T> operator op(Lanes<T> a, Lanes<T> b) {       \
+    return Lanes<T>(a.v op b.v);                                \
+  }                                                             \
+  template <typename T>                                         \
+  JAXCT_HD LaneIndices<T> operator op(LaneIndices<T> a, LaneIndices<T> b) { \
+    return LaneIndices<T>(a.v op b.v);                          \
+  }                                                             \
+  template <typename T>                                         \
+  JAXCT_HD LaneIndices<T> operator op(LaneIndices<T> a, int32_t b) { \
+    return LaneIndices<T>(a.v op b);                            \
+  }
+JAXCT_LANEWISE(+)
+JAXCT_LANEWISE(-)
+JAXCT_LANEWISE(*)
+#undef JAXCT_LANEWISE
+
+template <typename T>
+JAXCT_HD Lanes<T> operator/(Lanes<T> a, Lanes<T> b) {
+  return Lanes<T>(a.v / b.v);
+}
+
+template <typename T>
+JAXCT_HD Lanes<T> operator-(Lanes<T> a) {
+  return Lanes<T>(-a.v);
+}
+template <typename T>
+JAXCT_HD LaneIndices<T> operator-(LaneIndices<T> a) {
+  return LaneIndices<T>(-a.v);
+}
+
+// Comparisons give the compiler's own masks, which only `select` takes.
+template <typename T>
+JAXCT_HD auto operator<(Lanes<T> a, Lanes<T> b) {
+  return a.v < b.v;
+}
+template <typename T>
+JAXCT_HD auto operator>(Lanes<T> a, Lanes<T> b) {
+  return a.v > b.v;
+}
+template <typename T>
+JAXCT_HD auto operator>=(Lanes<T> a, Lanes<T> b) {
+  return a.v >= b.v;
+}
+template <typename T>
+JAXCT_HD auto operator<(LaneIndices<T> a, LaneIndices<T> b) {
+  return a.v < b.v;
+}
+
+template <typename Mask, typename T>
+JAXCT_HD Lanes<T> select(Mask mask, Lanes<T> yes, Lanes<T> no) {
+  return Lanes<T>(mask ? yes.v : no.v);
+}
+template <typename Mask, typename T>
+JAXCT_HD LaneIndices<T> select(Mask mask, LaneIndices<T> yes, LaneIndices<T> no) {
+  return LaneIndices<T>(mask ? yes.v : no.v);
+}
+
+template <typename T>
+JAXCT_HD Lanes<T> abs_of(Lanes<T> x) {
+  return select(x < Lanes<T>(0), -x, x);
+}
+
+template <typename T>
+JAXCT_HD Lanes<T> sqrt_of(Lanes<T> x) {
+  Lanes<T> root;
+  for (int lane = 0; lane < kLanes<T>; ++lane) root.v[lane] = std::sqrt(x.v[lane]);
+  return root;
+}
+
+// To a few units in the last place for floats. The polynomial is a minimax fit of atan(t) / t on [0, tan(pi / 8)], where
+// the angle is reduced to by turns of pi / 4.
+template <typename T>
+JAXCT_HD Lanes<T> angle_of(Lanes<T> y, Lanes<T> x) {
+  if constexpr (sizeof(T) != sizeof(float)) {
+    Lanes<T> angle;
+    for (int lane = 0; lane < kLanes<T>; ++lane) angle.v[lane] = std::atan2(y.v[lane], x.v[lane]);
+    return angle;
+  } else {
+    using Number = Lanes<T>;
+    const Number zero(T(0)), tangent(T(0.41421356)), size = abs_of(y);
+    const auto half = size > tangent * x, full = tangent * size > x;
+    const Number numerator = select(full, -x, select(half, size - x, size));
+    const Number denominator = select(full, size, select(half, size + x, x));
+    const Number turned = select(full, Number(T(1.57079633)), select(half, Number(T(0.785398163)), zero));
+    const Number t = numerator / denominator, z = t * t;
+    const Number fit = ((Number(T(0.08053721)) * z - Number(T(0.13877678))) * z + Number(T(0.1997771))) * z -
+                       Number(T(0.33332949));
+    const Number angle = turned + (t + t * z * fit);
+    return select(y < zero, -angle, angle);
+  }
+}
+
+template <typename T>
+JAXCT_HD LaneIndices<T> floor_index(Lanes<T> x) {
+  const LaneIndices<T> i(__builtin_convertvector(x.v, typename LaneIndices<T>::Vector));
+  const auto above = Lanes<T>(i).v > x.v;  // -1 where truncation went up
+  return LaneIndices<T>(i.v + __builtin_convertvector(above, typename LaneIndices<T>::Vector));
+}
+
+// True if the condition holds in some lane.
+template <typename Mask>
+JAXCT_HD bool any_of(Mask mask) {
+  bool any = false;
+  for (size_t lane = 0; lane < sizeof mask / sizeof mask[0]; ++lane) any = any || mask[lane] != 0;
+  return any;
+}
+
+// 0, 1, 2, ...
+template <typename T>
+JAXCT_HD LaneIndices<T> lane_numbers() {
+  LaneIndices<T> i;
+  for (int lane = 0; lane < kLanes<T>; ++lane) i.v[lane] = lane;
+  return i;
+}
+
+template <typename T>
+JAXCT_HD Lanes<T> load_lanes(const T* p) {
+  Lanes<T> x;
+  std::memcpy(&x.v, p, sizeof x.v);
+  return x;
+}
+
+template <typename T>
+JAXCT_HD void store(Lanes<T> x, T* p) {
+  std::memcpy(p, &x.v, sizeof x.v);
+}
+
+template <typename T>
+JAXCT_HD void store(LaneIndices<T> x, int32_t* p) {
+  std::memcpy(p, &x.v, sizeof x.v);
+}
+
+// table[i] for any i.
+template <typename T>
+JAXCT_HD Lanes<T> gather(const T* table, LaneIndices<T> i) {
+  Lanes<T> x;
+#if defined(__AVX2__)
+  if constexpr (sizeof(x) == 32 && sizeof(T) == 4) {
+    x.v = (typename Lanes<T>::Vector)_mm256_i32gather_ps(table, (__m256i)i.v, 4);
+    return x;
+  }
+#endif
+  for (int lane = 0; lane < kLanes<T>; ++lane) x.v[lane] = table[i.v[lane]];
+  return x;
+}
+
+// How many values a window has.
+template <typename T>
+constexpr int kWindow = 2 * kLanes<T>;
+
+// table[i] for i in [0, kWindow), all of which can be read. Registers are permuted, which is several times as fast as
+// a gather.
+template <typename T>
+JAXCT_HD Lanes<T> look_up(const T* table, LaneIndices<T> i) {
+#if defined(__AVX2__)
+  if constexpr (kLaneBytes == 32 && sizeof(T) == 4) {
+    const __m256 low = _mm256_loadu_ps(table), high = _mm256_loadu_ps(table + 8);
+    const auto index = (__m256i)i.v;
+    const __m256 a = _mm256_permutevar8x32_ps(low, index), b = _mm256_permutevar8x32_ps(high, index);
+    return Lanes<T>((typename Lanes<T>::Vector)_mm256_blendv_ps(a, b, (__m256)_mm256_slli_epi32(index, 28)));
+  }
+#endif
+  return gather(table, i);
+}
+
+// The view of several at once: lane l is views[l], the last of n repeated where there are fewer.
+template <typename T>
+class PackViews {
+ public:
+  JAXCT_HD PackViews(const View<T>* views, int n) : views_(views), n_(n) {}
+
+  JAXCT_HD View<Lanes<T>> operator()() const {
+    View<Lanes<T>> packed = {};
+    packed.beam = views_->beam;
+    packed.planar = views_->planar;
+    packed.axial = views_->axial;
+    packed.row_middle = pack([](const View<T>& v) { return v.row_middle; });
+    packed.col_middle = pack([](const View<T>& v) { return v.col_middle; });
+    packed.angle_step = pack([](const View<T>& v) { return v.angle_step; });
+    packed.row_shift = pack([](const View<T>& v) { return v.row_shift; });
+    packed.radius = pack([](const View<T>& v) { return v.radius; });
+    packed.area_ratio = pack([](const View<T>& v) { return v.area_ratio; });
+    packed.column_ratio = pack([](const View<T>& v) { return v.column_ratio; });
+    for (int k = 0; k < 3; ++k) packed.power[k] = pack([k](const View<T>& v) { return v.power[k]; });
+    packed.across = pack_affine([](const View<T>& v) { return v.across; });
+    packed.along = pack_affine([](const View<T>& v) { return v.along; });
+    packed.depth = pack_affine([](const View<T>& v) { return v.depth; });
+    return packed;
+  }
+
+ private:
+  template <typename Field>
+  JAXCT_HD Lanes<T> pack(Field field) const {
+    Lanes<T> lanes;
+    for (int lane = 0; lane < kLanes<T>; ++lane) lanes.v[lane] = field(views_[min_of(lane, n_ - 1)]);
+    return lanes;
+  }
+  template <typename Field>
+  JAXCT_HD Affine<Lanes<T>> pack_affine(Field field) const {
+    Affine<Lanes<T>> affine;
+    affine.constant = pack([&](const View<T>& v) { return field(v).constant; });
+    for (int k = 0; k < 3; ++k) affine.slope[k] = pack([&](const View<T>& v) { return field(v).slope[k]; });
+    return affine;
+  }
+
+  const View<T>* views_;
+  int n_;
+};
+
+JAXCT_NAMESPACE_END
