@@ -5,17 +5,29 @@
 
 JAXCT_NAMESPACE_BEGIN
 
-struct DistanceDriven : FootprintModel<DistanceDriven> {
-  template <typename T, typename ColumnAt>
-  JAXCT_HD static Trapezoid<T> shadow(ColumnAt&& column) {
+struct WiderPairShadow {
+  // The middle of the edge.
+  template <typename T>
+  struct Edge {
+    T middle;
+  };
+
+  template <typename T>
+  JAXCT_HD static Edge<T> edge(const SectionColumns<T>& columns, T x) {
+    return {columns(T(0), x)};
+  }
+
+  template <typename T>
+  JAXCT_HD static Trapezoid<T> shadow(const SectionColumns<T>& columns, const Edge<T>& left, const Edge<T>& right) {
     const T h = T(0.5);
-    const T y0 = column(-h, T(0)), y1 = column(h, T(0));
-    const T x0 = column(T(0), -h), x1 = column(T(0), h);
-    const auto along_y = abs_of(y1 - y0) >= abs_of(x1 - x0);
-    const T p = select(along_y, y0, x0), q = select(along_y, y1, x1);
+    const T y0 = columns(-h, T(0)), y1 = columns(h, T(0));
+    const auto along_y = abs_of(y1 - y0) >= abs_of(right.middle - left.middle);
+    const T p = select(along_y, y0, left.middle), q = select(along_y, y1, right.middle);
     const T low = min_of(p, q), high = max_of(p, q);
     return make_trapezoid(low, low, high, high);
   }
 };
+
+struct DistanceDriven : FootprintModel<WiderPairShadow> {};
 
 JAXCT_NAMESPACE_END

@@ -32,53 +32,66 @@ struct Hat {
   JAXCT_HD T weight(Index<T> i) const {
     return max_of(T(0), T(1) - abs_of(position - (static_cast<T>(i) + T(0.5))));
   }
-  // Of n pixels from pixel i on.
-  template <int n>
-  JAXCT_HD void weights(Index<T> i, T* out) const {
-    for (int k = 0; k < n; ++k) out[k] = weight(i + k);
+
+  JAXCT_HD Range<Index<T>> range(int32_t n) const { return index_range(begin(), end(), n); }
+  JAXCT_HD T begin() const { return position - T(0.5); }
+  JAXCT_HD T end() const { return position + T(0.5); }
+  // As Trapezoid::weights.
+  JAXCT_HD bool weights(T first, T (&out)[4]) const {
+    for (int k = 0; k < 4; ++k) out[k] = max_of(T(0), T(1) - abs_of(position - (first + T(k + 0.5))));
+    return false;
   }
-  JAXCT_HD Range<Index<T>> range(int32_t n) const { return index_range(position - T(0.5), position + T(0.5), n); }
 
   JAXCT_HD static T support_begin(T) { return T(-0.5); }
   JAXCT_HD static T support_width(T) { return T(1); }
   JAXCT_HD static int32_t taps(T) { return 2; }
 };
 
-// The integral of a unit-area trapezoid over a pixel.
+// The integral over a pixel of a trapezoid of height 1.
 template <typename T>
 struct Trapezoid {
   T t0, t1, t2, t3;
-  T rise, fall, height;  // 1/2/(t1 - t0), 1/2/(t3 - t2), 1/area; zero where a flank or the whole is empty
+  T rise, fall;  // half the slopes of its flanks
 
+  // What lies below x: a strip of height 1, less what its flanks lack.
   JAXCT_HD T below(T x) const {
-    const T p = clamp(x - t0, T(0), t1 - t0);
-    const T q = clamp(x - t1, T(0), t2 - t1);
-    const T r = clamp(x - t2, T(0), t3 - t2);
-    return height * (p * p * rise + q + r - r * r * fall);
+    const T at = clamp(x, t0, t3), p = at - t1;
+    const T q = min_of(p, T(0)), r = max_of(at - t2, T(0));
+    return (p + T(0.5) * (t1 - t0)) + q * q * rise - r * r * fall;
   }
+  JAXCT_HD T area() const { return T(0.5) * ((t3 - t0) + (t2 - t1)); }
   JAXCT_HD T weight(Index<T> i) const { return below(static_cast<T>(i + 1)) - below(static_cast<T>(i)); }
-  template <int n>
-  JAXCT_HD void weights(Index<T> i, T* out) const {
-    T low = below(static_cast<T>(i));
-    for (int k = 0; k < n; ++k) {
-      const T high = below(static_cast<T>(i + (k + 1)));
-      out[k] = high - low;
-      low = high;
-    }
-  }
   JAXCT_HD Range<Index<T>> range(int32_t n) const { return index_range(t0, t3, n); }
+
+  JAXCT_HD T begin() const { return t0; }
+  JAXCT_HD T end() const { return t3; }
+  // Of four consecutive pixels, which share their edges; `first` is the lower edge of the first. True if there may be
+  // more pixels with a weight behind them.
+  JAXCT_HD bool weights(T first, T (&out)[4]) const {
+    const T b1 = below(first + T(1)), b2 = below(first + T(2)), all = area();
+    out[1] = b2 - b1;
+    // Most footprints begin in the first and end before the fourth.
+    if (!any_of(max_of(first - t0, t3 - (first + T(3))) > T(0))) {
+      out[0] = b1;
+      out[2] = all - b2;
+      out[3] = T(0);
+      return false;
+    }
+    const T b3 = below(first + T(3)), b4 = below(first + T(4));
+    out[0] = b1 - below(first);
+    out[2] = b3 - b2;
+    out[3] = b4 - b3;
+    return any_of(t3 > first + T(4));
+  }
 };
 
 template <typename T>
 JAXCT_HD Trapezoid<T> make_trapezoid(T t0, T t1, T t2, T t3) {
-  const T area = T(0.5) * ((t3 - t0) + (t2 - t1));
-  return {t0,
-          t1,
-          t2,
-          t3,
-          select(t1 > t0, ratio(T(0.5), t1 - t0), T(0)),
-          select(t3 > t2, ratio(T(0.5), t3 - t2), T(0)),
-          select(area > T(0), ratio(T(1), area), T(0))};
+  // One division for both slopes. A flank this narrow has no area to speak of.
+  const T narrow = T(4) * epsilon<T>();
+  const T a = max_of(t1 - t0, narrow), b = max_of(t3 - t2, narrow);
+  const T half = ratio(T(0.5), a * b);
+  return {t0, t1, t2, t3, half * b, half * a};
 }
 
 JAXCT_NAMESPACE_END

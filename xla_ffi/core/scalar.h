@@ -49,9 +49,17 @@ JAXCT_HD T max_of(T a, T b) {
   return select(a < b, b, a);
 }
 
+JAXCT_HD bool any_of(bool condition) { return condition; }
+
+// Of one number.
 template <typename T>
-JAXCT_HD constexpr T epsilon() {
-  return sizeof(T) == sizeof(float) ? T(1.1920929e-7) : T(2.220446049250313e-16);
+struct Epsilon {
+  static constexpr T kValue = sizeof(T) == sizeof(float) ? T(1.1920929e-7) : T(2.220446049250313e-16);
+};
+
+template <typename T>
+JAXCT_HD T epsilon() {
+  return T(Epsilon<T>::kValue);
 }
 
 // a * b + c. Device code is compiled without contraction, so that two kernels that call one formula get the same bits

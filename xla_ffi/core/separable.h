@@ -22,14 +22,32 @@ struct AxialColumn {
   T scale;
 };
 
-// The two footprint models share all but the shape of the cross-section's shadow, Shape::shadow(column), where
-// column(y, x) is the detector column of a point of the cross-section, in voxels from the voxel's centre.
+// Detector columns of the points of a voxel's cross-section, (y, x) from a point whose `across` and `depth` are given.
+template <typename T>
+struct SectionColumns {
+  const View<T>& view;
+  Beam beam;
+  T across, depth;
+
+  JAXCT_HD T operator()(T y, T x) const {
+    const T at = depth + view.depth.slope[1] * y + view.depth.slope[2] * x;
+    // Of a voxel with a weight every point lies in front of the source; of others nothing must become infinite.
+    return T(0.5) + column_of(view, beam, across + view.across.slope[1] * y + view.across.slope[2] * x,
+                              max_of(at, T(1e-6)));
+  }
+};
+
+// The two footprint models share all but the shape of the cross-section's shadow. Shape::edge(columns, x) is what it
+// takes from the edge of the cross-section at x, so that neighbours can share it; Shape::shadow(columns, left, right)
+// is the shadow, from the edges at -1/2 and 1/2.
 template <typename Shape>
 struct FootprintModel {
   template <typename T>
   using Column = Trapezoid<T>;
   template <typename T>
   using Row = Box<T>;
+  template <typename T>
+  using Edge = typename Shape::template Edge<T>;
 
   // Weights are chords of the mean ray through the voxel: they lengthen with the obliquity of the pixel's ray.
   static constexpr bool kObliquity = true;
@@ -45,11 +63,16 @@ struct FootprintModel {
   }
 
   template <typename T>
-  JAXCT_HD static Trapezoid<T> project_shadow(const View<T>& view, Beam beam, T across, T depth) {
-    return Shape::template shadow<T>([&](T y, T x) {
-      return T(0.5) + column_of(view, beam, across + view.across.slope[1] * y + view.across.slope[2] * x,
-                                depth + view.depth.slope[1] * y + view.depth.slope[2] * x);
-    });
+  JAXCT_HD static Trapezoid<T> project_shadow(const SectionColumns<T>& columns) {
+    const T h = T(0.5);
+    return Shape::shadow(columns, Shape::edge(columns, -h), Shape::edge(columns, h));
+  }
+
+  // The edge between columns (y, x - 1/2) and (y, x + 1/2).
+  template <typename T>
+  JAXCT_HD static Edge<T> make_edge(const View<T>& view, Beam beam, T y, T x) {
+    const Vec3<T> foot = {{T(0), y, x}};
+    return Shape::edge(SectionColumns<T>{view, beam, view.across(foot), view.depth(foot)}, T(0));
   }
 
   // How much depth differs between the voxel's centre and any corner.
@@ -66,7 +89,7 @@ struct FootprintModel {
     SeparableVoxel<Trapezoid<T>, Box<T>, T> voxel;
     voxel.scale = T(0);
     if (!(depth > half_depth(view))) return voxel;
-    voxel.column = project_shadow(view, view.beam, across, depth);
+    voxel.column = project_shadow(SectionColumns<T>{view, view.beam, across, depth});
     const T h = T(0.5);
     const T da = h * view.across.slope[0], dd = h * view.depth.slope[0], dl = h * view.along.slope[0];
     const T low = row_of(view, along - dl, magnification(view, view.beam, across - da, depth - dd));
@@ -74,12 +97,14 @@ struct FootprintModel {
     voxel.row = {min_of(low, high) + h, max_of(low, high) + h};
     const T m = magnification(view, view.beam, across, depth);
     const T extent = voxel.row.end - voxel.row.begin;
-    voxel.scale = extent > T(0) ? view.area_ratio * m * m / extent : T(0);
+    const T area = voxel.column.area();
+    voxel.scale = extent > T(0) && area > T(0) ? view.area_ratio * m * m / (extent * area) : T(0);
     return voxel;
   }
 
   template <typename T>
-  JAXCT_HD static AxialColumn<Trapezoid<T>, T> make_column(const Scan& scan, const View<T>& view, Beam beam, T y, T x) {
+  JAXCT_HD static AxialColumn<Trapezoid<T>, T> make_column(const Scan& scan, const View<T>& view, Beam beam, T y, T x,
+                                                           const Edge<T>& left, const Edge<T>& right) {
     const Vec3<T> foot = {{-T(0.5) * static_cast<T>(scan.nz), y, x}};
     // A column that reaches behind the source gets no weight; it is given some depth so that no infinity turns up, and
     // not left by a branch, which would keep loops over columns from being vectorised.
@@ -88,12 +113,19 @@ struct FootprintModel {
     const T depth = select(in_front, true_depth, behind + T(1));
     const T m = magnification(view, beam, across, depth);
     AxialColumn<Trapezoid<T>, T> column;
-    column.column = project_shadow(view, beam, across, depth);
+    column.column = Shape::shadow(SectionColumns<T>{view, beam, across, depth}, left, right);
     column.edge = row_of(view, view.along(foot), m) + T(0.5);
     column.slope = view.along.slope[0] * m;
-    const T scale = view.column_ratio * m;
-    column.scale = select(in_front, scale, T(0));
+    const T area = column.column.area();
+    const T scale = magnified_ratio(view, beam, view.column_ratio, across, depth, area);
+    column.scale = select(in_front, select(area > T(0), scale, T(0)), T(0));
     return column;
+  }
+
+  template <typename T>
+  JAXCT_HD static AxialColumn<Trapezoid<T>, T> make_column(const Scan& scan, const View<T>& view, Beam beam, T y, T x) {
+    const T h = T(0.5);
+    return make_column(scan, view, beam, y, x, make_edge(view, beam, y, x - h), make_edge(view, beam, y, x + h));
   }
 
   template <typename T>
@@ -104,13 +136,18 @@ struct FootprintModel {
 };
 
 // Rows that run towards -z are counted from the other end: slopes are positive from here on.
-template <typename Model, typename T>
-JAXCT_HD auto make_upward_column(const Scan& scan, const View<T>& view, Beam beam, T y, T x) {
-  auto column = Model::make_column(scan, view, beam, y, x);
+template <typename Column>
+JAXCT_HD Column upwards(const Scan& scan, Column column) {
+  using T = decltype(column.edge);
   const T flipped = static_cast<T>(scan.rows) - column.edge;
   column.edge = select(column.slope < T(0), flipped, column.edge);
   column.slope = abs_of(column.slope);
   return column;
+}
+
+template <typename Model, typename T>
+JAXCT_HD auto make_upward_column(const Scan& scan, const View<T>& view, Beam beam, T y, T x) {
+  return upwards(scan, Model::make_column(scan, view, beam, y, x));
 }
 
 template <typename T>

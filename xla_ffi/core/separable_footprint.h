@@ -5,17 +5,27 @@
 
 JAXCT_NAMESPACE_BEGIN
 
-struct SeparableFootprint : FootprintModel<SeparableFootprint> {
-  template <typename T, typename ColumnAt>
-  JAXCT_HD static Trapezoid<T> shadow(ColumnAt&& column) {
-    const T h = T(0.5);
-    const T p = column(-h, -h), q = column(-h, h), r = column(h, -h), s = column(h, h);
-    const T low_1 = min_of(p, q), high_1 = max_of(p, q);
-    const T low_2 = min_of(r, s), high_2 = max_of(r, s);
-    const T inner_1 = max_of(low_1, low_2), inner_2 = min_of(high_1, high_2);
-    return make_trapezoid(min_of(low_1, low_2), min_of(inner_1, inner_2), max_of(inner_1, inner_2),
-                          max_of(high_1, high_2));
+struct CornerShadow {
+  // Two corners.
+  template <typename T>
+  struct Edge {
+    T low, high;
+  };
+
+  template <typename T>
+  JAXCT_HD static Edge<T> edge(const SectionColumns<T>& columns, T x) {
+    const T p = columns(-T(0.5), x), q = columns(T(0.5), x);
+    return {min_of(p, q), max_of(p, q)};
+  }
+
+  template <typename T>
+  JAXCT_HD static Trapezoid<T> shadow(const SectionColumns<T>&, const Edge<T>& left, const Edge<T>& right) {
+    const T inner_1 = max_of(left.low, right.low), inner_2 = min_of(left.high, right.high);
+    return make_trapezoid(min_of(left.low, right.low), min_of(inner_1, inner_2), max_of(inner_1, inner_2),
+                          max_of(left.high, right.high));
   }
 };
+
+struct SeparableFootprint : FootprintModel<CornerShadow> {};
 
 JAXCT_NAMESPACE_END

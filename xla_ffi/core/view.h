@@ -234,6 +234,14 @@ JAXCT_HD T magnification(const View<T>& view, Beam beam, T across, T depth) {
   return T(1) / depth;
 }
 
+// factor * magnification / divisor, in one division.
+template <typename T>
+JAXCT_HD T magnified_ratio(const View<T>& view, Beam beam, T factor, T across, T depth, T divisor) {
+  if (beam == Beam::kParallel) return ratio(factor, divisor);
+  if (beam == Beam::kCurvedCone) return ratio(factor * view.radius, sqrt_of(across * across + depth * depth) * divisor);
+  return ratio(factor, depth * divisor);
+}
+
 template <typename T>
 JAXCT_HD T row_of(const View<T>& view, T along, T magnified) {
   return view.row_middle - view.row_shift + along * magnified;

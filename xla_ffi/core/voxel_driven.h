@@ -11,6 +11,9 @@ struct VoxelDriven {
   template <typename T>
   using Row = Hat<T>;
 
+  template <typename T>
+  struct Edge {};
+
   static constexpr bool kObliquity = false;
 
   // A pixel has a weight where the voxel's centre falls within a pixel of its middle.
@@ -38,7 +41,13 @@ struct VoxelDriven {
   }
 
   template <typename T>
-  JAXCT_HD static AxialColumn<Hat<T>, T> make_column(const Scan& scan, const View<T>& view, Beam beam, T y, T x) {
+  JAXCT_HD static Edge<T> make_edge(const View<T>&, Beam, T, T) {
+    return {};
+  }
+
+  template <typename T>
+  JAXCT_HD static AxialColumn<Hat<T>, T> make_column(const Scan& scan, const View<T>& view, Beam beam, T y, T x,
+                                                     const Edge<T>& = {}, const Edge<T>& = {}) {
     const Vec3<T> foot = {{-T(0.5) * static_cast<T>(scan.nz - 1), y, x}};
     // As in FootprintModel::make_column: selections, no branches.
     const T across = view.across(foot), along = view.along(foot), true_depth = view.depth(foot);

@@ -80,6 +80,10 @@ struct Quad {
     return q;
   }
   JAXCT_HD void store(T* p) const { std::memcpy(p, &v, sizeof v); }
+
+  JAXCT_HD Quad operator+(Quad other) const { return {v + other.v}; }
+  JAXCT_HD Quad operator*(Quad other) const { return {v * other.v}; }
+  JAXCT_HD Quad operator*(T scalar) const { return {v * scalar}; }
 };
 
 template <typename Model, typename T>
@@ -111,11 +115,12 @@ struct AxialLoops {
 
   // use() once or more often, with other pixels of the columns' footprints each time.
   template <typename Use>
-  static void with_footprints(const ViewBlock<Model, T>& views, const Rectangle& r, IndexRange band,
-                              Footprints<T>* footprints, Use&& use) {
+  void with_footprints(const ViewBlock<Model, T>& views, const Rectangle& r, IndexRange band,
+                       Footprints<T>* footprints, Use&& use) const {
     bool more = true;
     for (int32_t group = 0; more; ++group) {
-      more = views.compute(r, band, group, footprints);
+      more = is_image() ? views.template compute<true>(r, band, group, footprints)
+                        : views.template compute<false>(r, band, group, footprints);
       use();
     }
   }
@@ -155,7 +160,7 @@ struct AxialLoops {
       const Rectangle r = tile(t);
       with_footprints(packed, r, band, footprints.get(), [&] {
         if (is_image())
-          forward_image(r, footprints.get(), n, band, width, image.get());
+          forward_image(r, footprints.get(), n, width, image.get() - band.begin);
         else
           forward_lines(r, footprints.get(), n, band, width, volume, lines);
       });
@@ -167,15 +172,15 @@ struct AxialLoops {
     return true;
   }
 
-  void forward_image(const Rectangle& r, const Footprints<T>* footprints, int n, IndexRange band, int64_t width,
-                     T* sums) const {
+  // sums: pixel 0 of the first view, whether it is in the band or not.
+  void forward_image(const Rectangle& r, const Footprints<T>* footprints, int n, int64_t width, T* sums) const {
     for (int64_t y = r.y_begin; y < r.y_end; ++y)
       for (int64_t x = r.x_begin; x < r.x_end; ++x) {
         const Footprints<T>& f = *footprints++;
         const T value = p.in[y * p.scan.nx + x];
         for (int v = 0; v < n; ++v) {
-          T* to = sums + v * width + f.first[v] - band.begin;
-          for (int k = 0; k < kTaps; ++k) to[k] += f.weights[k][v] * value;
+          T* to = sums + v * width + f.first[v];
+          (Quad<T>::load(to) + Quad<T>::load(f.weights[v]) * value).store(to);
         }
       }
   }
@@ -193,7 +198,7 @@ struct AxialLoops {
   }
 
   void forward_line(const Footprints<T>& f, int v, const T* slices, T* to, int64_t length) const {
-    with_taps(&f.weights[0][v], kBlock, f.count[v], [&](const auto& taps) {
+    with_taps(f.weights[v], f.count[v], [&](const auto& taps) {
       if (layout.shared_rows) {
         for (int64_t i = 0; i < layout.lanes; i += kLanes<T>) taps.scatter(load_lanes(slices + i), to + i, length);
         return;
@@ -308,18 +313,16 @@ struct AxialLoops {
                   const Lines<T>& sums) const {
     for (int64_t i = 0; i < r.size(); ++i) {
       const Footprints<T>& f = footprints[i];
-      T sum[kTaps] = {};
-      for (int v = 0; v < n; ++v) {
-        const T* from = projections + v * width + f.first[v];
-        for (int k = 0; k < kTaps; ++k) sum[k] += f.weights[k][v] * from[k];
-      }
-      *sums[i] += (sum[0] + sum[1]) + (sum[2] + sum[3]);
+      Quad<T> sum = {};
+      for (int v = 0; v < n; ++v)
+        sum = sum + Quad<T>::load(f.weights[v]) * Quad<T>::load(projections + v * width + f.first[v]);
+      *sums[i] += (sum.v[0] + sum.v[1]) + (sum.v[2] + sum.v[3]);
     }
   }
 
   // from: the line of the first detector column that f touches in view v.
   void back_line(const Footprints<T>& f, int v, const T* from, int64_t length, T* rows, T* slices) const {
-    with_taps(&f.weights[0][v], kBlock, f.count[v], [&](const auto& taps) {
+    with_taps(f.weights[v], f.count[v], [&](const auto& taps) {
       if (layout.shared_rows) {
         for (int64_t i = 0; i < layout.lanes; i += kLanes<T>)
           store(load_lanes(slices + i) + taps.gather(from + i, length), slices + i);

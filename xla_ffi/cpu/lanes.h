@@ -60,9 +60,7 @@ struct Lanes {
   JAXCT_HD explicit Lanes(Vector vector) : v(vector) {}
   JAXCT_HD explicit Lanes(LaneIndices<T> i) : v(__builtin_convertvector(i.v, Vector)) {}
   template <typename Scalar, typename = std::enable_if_t<std::is_arithmetic_v<Scalar>>>
-  JAXCT_HD explicit Lanes(Scalar scalar) {
-    for (int lane = 0; lane < kLanes<T>; ++lane) v[lane] = static_cast<T>(scalar);
-  }
+  JAXCT_HD explicit Lanes(Scalar scalar) : v(static_cast<T>(scalar) - Vector{}) {}
 
   JAXCT_HD T operator[](int lane) const { return v[lane]; }
 };
@@ -71,6 +69,9 @@ template <typename T>
 struct IndexOf<Lanes<T>> {
   using Type = LaneIndices<T>;
 };
+
+template <typename T>
+struct Epsilon<Lanes<T>> : Epsilon<T> {};
 
 #define JAXCT_LANEWISE(op)                                      \
   template <typename T>                                         \
@@ -104,32 +105,74 @@ JAXCT_HD LaneIndices<T> operator-(LaneIndices<T> a) {
   return LaneIndices<T>(-a.v);
 }
 
-// Comparisons give the compiler's own masks, which only `select` takes.
+// The outcome of a comparison, lane by lane: all bits set where it is true.
+template <typename Vector>
+struct LaneMask {
+  Vector v;
+};
+
+template <typename Vector>
+JAXCT_HD LaneMask<Vector> make_mask(Vector v) {
+  return {v};
+}
+
 template <typename T>
 JAXCT_HD auto operator<(Lanes<T> a, Lanes<T> b) {
-  return a.v < b.v;
+  return make_mask(a.v < b.v);
 }
 template <typename T>
 JAXCT_HD auto operator>(Lanes<T> a, Lanes<T> b) {
-  return a.v > b.v;
+  return make_mask(a.v > b.v);
 }
 template <typename T>
 JAXCT_HD auto operator>=(Lanes<T> a, Lanes<T> b) {
-  return a.v >= b.v;
+  return make_mask(a.v >= b.v);
 }
 template <typename T>
 JAXCT_HD auto operator<(LaneIndices<T> a, LaneIndices<T> b) {
-  return a.v < b.v;
+  return make_mask(a.v < b.v);
+}
+template <typename T>
+JAXCT_HD auto operator>(LaneIndices<T> a, LaneIndices<T> b) {
+  return make_mask(a.v > b.v);
 }
 
 template <typename Mask, typename T>
-JAXCT_HD Lanes<T> select(Mask mask, Lanes<T> yes, Lanes<T> no) {
-  return Lanes<T>(mask ? yes.v : no.v);
+JAXCT_HD Lanes<T> select(LaneMask<Mask> mask, Lanes<T> yes, Lanes<T> no) {
+  return Lanes<T>(mask.v ? yes.v : no.v);
 }
 template <typename Mask, typename T>
-JAXCT_HD LaneIndices<T> select(Mask mask, LaneIndices<T> yes, LaneIndices<T> no) {
-  return LaneIndices<T>(mask ? yes.v : no.v);
+JAXCT_HD LaneIndices<T> select(LaneMask<Mask> mask, LaneIndices<T> yes, LaneIndices<T> no) {
+  return LaneIndices<T>(mask.v ? yes.v : no.v);
 }
+
+// True if the condition holds in some lane.
+template <typename Mask>
+JAXCT_HD bool any_of(LaneMask<Mask> mask) {
+#if defined(__AVX2__)
+  if constexpr (sizeof mask == 32) return _mm256_movemask_epi8((__m256i)mask.v) != 0;
+#endif
+  bool any = false;
+  for (size_t lane = 0; lane < sizeof mask.v / sizeof mask.v[0]; ++lane) any = any || mask.v[lane] != 0;
+  return any;
+}
+
+// As the templates of core define them, NaN included; no compiler finds the instruction in those every time.
+#if defined(__AVX2__)
+JAXCT_HD Lanes<float> max_of(Lanes<float> a, Lanes<float> b) {
+  return Lanes<float>((Lanes<float>::Vector)_mm256_max_ps((__m256)b.v, (__m256)a.v));
+}
+JAXCT_HD Lanes<float> min_of(Lanes<float> a, Lanes<float> b) {
+  return Lanes<float>((Lanes<float>::Vector)_mm256_min_ps((__m256)b.v, (__m256)a.v));
+}
+JAXCT_HD LaneIndices<float> max_of(LaneIndices<float> a, LaneIndices<float> b) {
+  return LaneIndices<float>((LaneIndices<float>::Vector)_mm256_max_epi32((__m256i)a.v, (__m256i)b.v));
+}
+JAXCT_HD LaneIndices<float> min_of(LaneIndices<float> a, LaneIndices<float> b) {
+  return LaneIndices<float>((LaneIndices<float>::Vector)_mm256_min_epi32((__m256i)a.v, (__m256i)b.v));
+}
+JAXCT_HD Lanes<float> clamp(Lanes<float> x, Lanes<float> lo, Lanes<float> hi) { return min_of(hi, max_of(lo, x)); }
+#endif
 
 template <typename T>
 JAXCT_HD Lanes<T> abs_of(Lanes<T> x) {
@@ -171,14 +214,6 @@ JAXCT_HD LaneIndices<T> floor_index(Lanes<T> x) {
   const LaneIndices<T> i(__builtin_convertvector(x.v, typename LaneIndices<T>::Vector));
   const auto above = Lanes<T>(i).v > x.v;  // -1 where truncation went up
   return LaneIndices<T>(i.v + __builtin_convertvector(above, typename LaneIndices<T>::Vector));
-}
-
-// True if the condition holds in some lane.
-template <typename Mask>
-JAXCT_HD bool any_of(Mask mask) {
-  bool any = false;
-  for (size_t lane = 0; lane < sizeof mask / sizeof mask[0]; ++lane) any = any || mask[lane] != 0;
-  return any;
 }
 
 // 0, 1, 2, ...
@@ -237,6 +272,28 @@ JAXCT_HD Lanes<T> look_up(const T* table, LaneIndices<T> i) {
   }
 #endif
   return gather(table, i);
+}
+
+// out[4 * lane + k] = in[k][lane]
+template <typename T>
+JAXCT_HD void store_transposed(const Lanes<T> (&in)[4], T* out) {
+#if defined(__AVX2__)
+  if constexpr (kLaneBytes == 32 && sizeof(T) == 4) {
+    const auto a = (__m256)in[0].v, b = (__m256)in[1].v, c = (__m256)in[2].v, d = (__m256)in[3].v;
+    const __m256 low_1 = _mm256_unpacklo_ps(a, b), high_1 = _mm256_unpackhi_ps(a, b);
+    const __m256 low_2 = _mm256_unpacklo_ps(c, d), high_2 = _mm256_unpackhi_ps(c, d);
+    const __m256 rows[4] = {
+        _mm256_shuffle_ps(low_1, low_2, 0x44), _mm256_shuffle_ps(low_1, low_2, 0xee),
+        _mm256_shuffle_ps(high_1, high_2, 0x44), _mm256_shuffle_ps(high_1, high_2, 0xee)};
+    for (int row = 0; row < 4; ++row) {
+      _mm_storeu_ps(out + 4 * row, _mm256_castps256_ps128(rows[row]));
+      _mm_storeu_ps(out + 4 * (row + 4), _mm256_extractf128_ps(rows[row], 1));
+    }
+    return;
+  }
+#endif
+  for (int lane = 0; lane < kLanes<T>; ++lane)
+    for (int k = 0; k < 4; ++k) out[4 * lane + k] = in[k].v[lane];
 }
 
 // The view of several at once: lane l is views[l], the last of n repeated where there are fewer.

@@ -37,9 +37,8 @@ template <typename T, int n>
 struct Taps {
   Lanes<T> weight[n];
 
-  // weights[k * stride]
-  JAXCT_HD Taps(const T* weights, int64_t stride) {
-    for (int k = 0; k < n; ++k) weight[k] = Lanes<T>(weights[k * stride]);
+  JAXCT_HD explicit Taps(const T* weights) {
+    for (int k = 0; k < n; ++k) weight[k] = Lanes<T>(weights[k]);
   }
 
   // to[k] += weight[k] * value, for n lines of this length
@@ -57,16 +56,16 @@ struct Taps {
 
 // f(Taps) for a count that is known at run time: loops over a line then have no inner one.
 template <typename T, typename F>
-JAXCT_HD void with_taps(const T* weights, int64_t stride, int32_t count, F&& f) {
+JAXCT_HD void with_taps(const T* weights, int32_t count, F&& f) {
   switch (count) {
     case 1:
-      return f(Taps<T, 1>(weights, stride));
+      return f(Taps<T, 1>(weights));
     case 2:
-      return f(Taps<T, 2>(weights, stride));
+      return f(Taps<T, 2>(weights));
     case 3:
-      return f(Taps<T, 3>(weights, stride));
+      return f(Taps<T, 3>(weights));
     case 4:
-      return f(Taps<T, 4>(weights, stride));
+      return f(Taps<T, 4>(weights));
     default:
       return;
   }
