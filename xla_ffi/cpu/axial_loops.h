@@ -90,7 +90,7 @@ template <typename Model, typename T>
 struct AxialLoops {
   using Row = typename Model::template Row<T>;
   static constexpr int kBlock = kLanes<T>;  // views
-  static constexpr int64_t kTile = 8;       // columns along either axis
+  static constexpr int64_t kTile = kMaxTile;
   static constexpr int kTaps = Footprints<T>::kTaps;
 
   const Problem<T>& p;

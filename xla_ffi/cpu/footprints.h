@@ -7,6 +7,9 @@
 JAXCT_NAMESPACE_BEGIN
 namespace loops {
 
+// Columns of a tile along either axis, at most.
+constexpr int kMaxTile = 8;
+
 // Of one (y, x) column in kLanes views.
 template <typename T>
 struct Footprints {
@@ -42,58 +45,65 @@ class ViewBlock {
   }
 
  private:
+  static constexpr int kTaps = Footprints<T>::kTaps;
+  using Integer = Index<Number>;
+  using Column = decltype(Model::make_column(Scan{}, View<Number>{}, Beam::kCone, Number(), Number()));
+
+  // A row of the rectangle in three passes: one footprint after the other would be a chain of operations too long for
+  // a processor to find the next one's beginning.
   template <Beam kBeam, bool kImages>
   bool compute_all(const Rectangle& r, IndexRange band, int32_t group, Footprints<T>* out) const {
     const Scan scan = *scan_;
     const View<Number> view = view_;
-    const Number zero(T(0)), half(T(0.5));
-    const auto middle = Model::make_column(scan, view, kBeam, zero, zero);
+    const Number zero(T(0)), half(T(0.5)), low(band.begin), high(band.end);
+    const auto n = static_cast<int>(r.x_end - r.x_begin);
+    const Column middle = Model::make_column(scan, view, kBeam, zero, zero);
+    const T x_first = relative<T>(r.x_begin, scan.nx);
+    Column columns[kMaxTile];
+    Number shifts[kMaxTile];
+    Integer firsts[kMaxTile];
     bool more = false;
     for (int64_t y = r.y_begin; y < r.y_end; ++y) {
       const Number row(relative<T>(y, scan.ny));
-      auto left = Model::make_edge(view, kBeam, row, Number(relative<T>(r.x_begin, scan.nx) - T(0.5)));
-      for (int64_t i = r.x_begin; i < r.x_end; ++i) {
-        const Number x(relative<T>(i, scan.nx));
-        if constexpr (kBeam == Beam::kParallel) {
-          // All columns are alike, but for where they are.
-          auto column = middle;
-          column.edge = column.edge + (view.along.slope[1] * row + view.along.slope[2] * x);
-          const Number shift = view.across.slope[1] * row + view.across.slope[2] * x;
-          more |= finish<kImages>(scan, column, shift, band, group, *out++);
-        } else {
+      if constexpr (kBeam == Beam::kParallel) {
+        // All columns are alike, but for where they are.
+        for (int i = 0; i < n; ++i) {
+          const Number x(x_first + static_cast<T>(i));
+          shifts[i] = view.across.slope[1] * row + view.across.slope[2] * x;
+          if (!kImages) columns[i].edge = middle.edge + (view.along.slope[1] * row + view.along.slope[2] * x);
+        }
+      } else {
+        auto left = Model::make_edge(view, kBeam, row, Number(x_first) - half);
+        for (int i = 0; i < n; ++i) {
+          const Number x(x_first + static_cast<T>(i));
           const auto right = Model::make_edge(view, kBeam, row, x + half);
-          const auto column = Model::make_column(scan, view, kBeam, row, x, left, right);
-          more |= finish<kImages>(scan, column, zero, band, group, *out++);
+          columns[i] = Model::make_column(scan, view, kBeam, row, x, left, right);
           left = right;
         }
       }
+      const auto column = [&](int i) -> const Column& { return kBeam == Beam::kParallel ? middle : columns[i]; };
+      const auto shift = [&](int i) { return kBeam == Beam::kParallel ? shifts[i] : zero; };
+      for (int i = 0; i < n; ++i) {
+        firsts[i] = floor_index(clamp(column(i).column.begin() + shift(i), low, high));
+        if (group > 0) firsts[i] = min_of(firsts[i] + group * kTaps, Integer(band.end));
+      }
+      for (int i = 0; i < n; ++i, ++out) {
+        Number weights[kTaps];
+        more |= column(i).column.weights(Number(firsts[i]) - shift(i), weights);
+        for (Number& weight : weights) weight = column(i).scale * weight;
+        store(firsts[i], out->first);
+        store_transposed(weights, out->weights[0]);
+        if (kImages) continue;
+        const Integer end = ceil_index(clamp(column(i).column.end() + shift(i), low, high));
+        store(clamp(end - firsts[i], Integer(0), Integer(kTaps)), out->count);
+        Column upward = column(i);
+        upward.edge = columns[i].edge;
+        upward = upwards(scan, upward);
+        store(upward.edge, out->edge);
+        store(upward.slope, out->slope);
+      }
     }
-    return more;
-  }
-
-  // The column's detector columns are moved by `shift`.
-  template <bool kImages, typename Column>
-  JAXCT_HD static bool finish(const Scan& scan, const Column& column, Number shift, IndexRange band, int32_t group,
-                              Footprints<T>& out) {
-    constexpr int kTaps = Footprints<T>::kTaps;
-    using Integer = Index<Number>;
-    const Number low(band.begin), high(band.end);
-    Integer first = floor_index(clamp(column.column.begin() + shift, low, high));
-    if (group > 0) first = min_of(first + group * kTaps, Integer(band.end));
-    Number weights[kTaps];
-    const bool more = column.column.weights(Number(first) - shift, weights);
-    for (Number& weight : weights) weight = column.scale * weight;
-    store(first, out.first);
-    store_transposed(weights, out.weights[0]);
-    if (!kImages) {
-      const auto upward = upwards(scan, column);
-      const Integer end = ceil_index(clamp(column.column.end() + shift, low, high));
-      store(clamp(end - first, Integer(0), Integer(kTaps)), out.count);
-      store(upward.edge, out.edge);
-      store(upward.slope, out.slope);
-    }
-    // Beyond the band there is nothing to come.
-    return more && any_of(first + kTaps < Integer(band.end));
+    return more && group * kTaps < band.end - band.begin;
   }
 
   const Scan* scan_;
