@@ -13,6 +13,11 @@ JAXCT_HD T overlap(T begin_1, T end_1, T begin_2, T end_2) {
 // The part of a pixel that an interval covers.
 template <typename T>
 struct Box {
+  template <typename U>
+  using Of = Box<U>;
+  // Pixels cover stacked boxes as these cover stacked pixels.
+  static constexpr bool kSymmetric = true;
+
   T begin, end;
 
   JAXCT_HD T weight(int32_t i) const { return overlap(begin, end, static_cast<T>(i), static_cast<T>(i + 1)); }
@@ -22,11 +27,27 @@ struct Box {
   JAXCT_HD static T support_begin(T) { return T(0); }
   JAXCT_HD static T support_width(T slope) { return slope; }
   JAXCT_HD static int32_t taps(T slope) { return floor_index(slope) + 2; }
+
+  // Of n pixels from that on in which [begin, end) begins; it has no part in more.
+  template <int n>
+  JAXCT_HD static void split(T begin, T end, T first, T (&weights)[n]) {
+    weights[0] = min_of(end, first + T(1)) - begin;
+    T rest = (end - begin) - weights[0];
+    if constexpr (n > 2) {
+      weights[2] = max_of(end - (first + T(2)), T(0));
+      rest = rest - weights[2];
+    }
+    weights[1] = rest;
+  }
 };
 
 // Linear interpolation at a point.
 template <typename T>
 struct Hat {
+  template <typename U>
+  using Of = Hat<U>;
+  static constexpr bool kSymmetric = false;
+
   T position;
 
   JAXCT_HD T weight(Index<T> i) const {
@@ -45,6 +66,13 @@ struct Hat {
   JAXCT_HD static T support_begin(T) { return T(-0.5); }
   JAXCT_HD static T support_width(T) { return T(1); }
   JAXCT_HD static int32_t taps(T) { return 2; }
+
+  // As Box::split, from the support's begin.
+  template <int n>
+  JAXCT_HD static void split(T begin, T, T first, T (&weights)[n]) {
+    weights[1] = begin - first;
+    weights[0] = T(1) - weights[1];
+  }
 };
 
 // The integral over a pixel of a trapezoid of height 1.

@@ -22,18 +22,17 @@ struct AxialColumn {
   T scale;
 };
 
-// Detector columns of the points of a voxel's cross-section, (y, x) from a point whose `across` and `depth` are given.
+// Detector columns, in pixel edges, of the points of a cross-section, (y, x) from its middle.
 template <typename T>
 struct SectionColumns {
   const View<T>& view;
   Beam beam;
-  T across, depth;
+  Vec3<T> middle;
 
   JAXCT_HD T operator()(T y, T x) const {
-    const T at = depth + view.depth.slope[1] * y + view.depth.slope[2] * x;
+    const Vec3<T> q = {{middle[0], middle[1] + y, middle[2] + x}};
     // Of a voxel with a weight every point lies in front of the source; of others nothing must become infinite.
-    return T(0.5) + column_of(view, beam, across + view.across.slope[1] * y + view.across.slope[2] * x,
-                              max_of(at, T(1e-6)));
+    return column_of(view, beam, T(0.5), view.across(q), max_of(view.depth(q), T(1e-6)));
   }
 };
 
@@ -71,8 +70,7 @@ struct FootprintModel {
   // The edge between columns (y, x - 1/2) and (y, x + 1/2).
   template <typename T>
   JAXCT_HD static Edge<T> make_edge(const View<T>& view, Beam beam, T y, T x) {
-    const Vec3<T> foot = {{T(0), y, x}};
-    return Shape::edge(SectionColumns<T>{view, beam, view.across(foot), view.depth(foot)}, T(0));
+    return Shape::edge(SectionColumns<T>{view, beam, {{T(0), y, x}}}, T(0));
   }
 
   // How much depth differs between the voxel's centre and any corner.
@@ -89,7 +87,7 @@ struct FootprintModel {
     SeparableVoxel<Trapezoid<T>, Box<T>, T> voxel;
     voxel.scale = T(0);
     if (!(depth > half_depth(view))) return voxel;
-    voxel.column = project_shadow(SectionColumns<T>{view, view.beam, across, depth});
+    voxel.column = project_shadow(SectionColumns<T>{view, view.beam, q});
     const T h = T(0.5);
     const T da = h * view.across.slope[0], dd = h * view.depth.slope[0], dl = h * view.along.slope[0];
     const T low = row_of(view, along - dl, magnification(view, view.beam, across - da, depth - dd));
@@ -113,7 +111,7 @@ struct FootprintModel {
     const T depth = select(in_front, true_depth, behind + T(1));
     const T m = magnification(view, beam, across, depth);
     AxialColumn<Trapezoid<T>, T> column;
-    column.column = Shape::shadow(SectionColumns<T>{view, beam, across, depth}, left, right);
+    column.column = Shape::shadow(SectionColumns<T>{view, beam, foot}, left, right);
     column.edge = row_of(view, view.along(foot), m) + T(0.5);
     column.slope = view.along.slope[0] * m;
     const T area = column.column.area();

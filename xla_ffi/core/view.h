@@ -16,7 +16,10 @@ struct Affine {
   T constant;
   Vec3<T> slope;
 
-  JAXCT_HD T operator()(const Vec3<T>& q) const { return constant + dot(slope, q); }
+  // x comes last: in a loop over it the rest is known.
+  JAXCT_HD T operator()(const Vec3<T>& q) const {
+    return multiply_add(slope[2], q[2], multiply_add(slope[1], q[1], multiply_add(slope[0], q[0], constant)));
+  }
 };
 
 template <typename T>
@@ -217,13 +220,19 @@ JAXCT_HD T obliquity(const View<T>& view, int64_t row, int64_t col) {
   return obliquity(view, make_ray(view, row, col).direction);
 }
 
-// Column (pixels) of a point given its across and depth values. `beam` is view.beam, apart so that a loop can make it a
-// constant: with the branch for curved detectors in it no loop would vectorise.
+// `offset` + the column (pixels) of a point given its across and depth values. `beam` is view.beam, apart so that a loop
+// can make it a constant: with the branch for curved detectors in it no loop would vectorise.
+template <typename T>
+JAXCT_HD T column_of(const View<T>& view, Beam beam, T offset, T across, T depth) {
+  const T middle = view.col_middle + offset;
+  if (beam == Beam::kParallel) return middle + across;
+  if (beam == Beam::kCurvedCone) return middle + angle_of(across, depth) / view.angle_step;
+  return middle + across / depth;
+}
+
 template <typename T>
 JAXCT_HD T column_of(const View<T>& view, Beam beam, T across, T depth) {
-  if (beam == Beam::kParallel) return view.col_middle + across;
-  if (beam == Beam::kCurvedCone) return view.col_middle + angle_of(across, depth) / view.angle_step;
-  return view.col_middle + across / depth;
+  return column_of(view, beam, T(0), across, depth);
 }
 
 // Magnification of a point: what its size is multiplied by on the detector.

@@ -113,6 +113,17 @@ struct AxialLoops {
     return {y, min_of(p.scan.ny, y + kTile), x, min_of(p.scan.nx, x + kTile)};
   }
 
+  // f(view) for the views of a block; of a whole one without a loop.
+  template <typename F>
+  JAXCT_HD static void for_views(int n, F&& f) {
+    if (n == kBlock) {
+#pragma GCC unroll 16
+      for (int v = 0; v < kBlock; ++v) f(v);
+    } else {
+      for (int v = 0; v < n; ++v) f(v);
+    }
+  }
+
   // use() once or more often, with other pixels of the columns' footprints each time.
   template <typename Use>
   void with_footprints(const ViewBlock<Model, T>& views, const Rectangle& r, IndexRange band,
@@ -178,10 +189,10 @@ struct AxialLoops {
       for (int64_t x = r.x_begin; x < r.x_end; ++x) {
         const Footprints<T>& f = *footprints++;
         const T value = p.in[y * p.scan.nx + x];
-        for (int v = 0; v < n; ++v) {
+        for_views(n, [&](int v) {
           T* to = sums + v * width + f.first[v];
           (Quad<T>::load(to) + Quad<T>::load(f.weights[v]) * value).store(to);
-        }
+        });
       }
   }
 
@@ -198,14 +209,14 @@ struct AxialLoops {
   }
 
   void forward_line(const Footprints<T>& f, int v, const T* slices, T* to, int64_t length) const {
-    with_taps(f.weights[v], f.count[v], [&](const auto& taps) {
-      if (layout.shared_rows) {
-        for (int64_t i = 0; i < layout.lanes; i += kLanes<T>) taps.scatter(load_lanes(slices + i), to + i, length);
-        return;
-      }
-      const IndexRange range = touched_rows<Row>(f.edge[v], f.slope[v], layout.lanes, layout.rows);
-      spread<Model>(f.edge[v], f.slope[v], slices, static_cast<int32_t>(layout.lanes), range,
-                    [&](int32_t row, Lanes<T> value) { taps.scatter(value, to + row, length); });
+    const bool shared = layout.shared_rows;
+    const int64_t lanes = layout.lanes;
+    const T edge = f.edge[v], slope = f.slope[v];
+    const IndexRange range = shared ? IndexRange{0, 0} : touched_rows<Row>(edge, slope, lanes, layout.rows);
+    with_taps(f.weights[v], f.count[v], [=](auto taps) {
+      if (shared) return scatter_line(taps, slices, 0, lanes, to, length);
+      spread<Model>(edge, slope, slices, static_cast<int32_t>(lanes), range,
+                    [=](int32_t row, Lanes<T> value) { taps.scatter(value, to + row, length); });
     });
   }
 
@@ -285,16 +296,17 @@ struct AxialLoops {
     return true;
   }
 
-  bool back_tile(const Rectangle& r, const ViewBlock<Model, T>* blocks, const T* image, const Lines<T>& lines,
+  bool back_tile(const Rectangle& r, const ViewBlock<Model, T>* blocks, const T* projections, const Lines<T>& lines,
                  int64_t width) const {
-    const Lines<T> sums(r.size(), layout.lanes), rows(1, layout.rows);
+    const Lines<T> sums(is_image() ? 0 : r.size(), layout.lanes), rows(1, layout.rows);
+    Scratch<T> image(is_image() ? 4 * r.size() : 0);
     Scratch<Footprints<T>> footprints(r.size());
-    if (!sums || !rows || !footprints) return false;
+    if (!sums || !rows || !footprints || !image) return false;
     const IndexRange all = {0, static_cast<int32_t>(p.scan.cols)};
     for (int64_t b = 0; b < num_blocks(); ++b)
       with_footprints(blocks[b], r, all, footprints.get(), [&] {
         if (is_image())
-          back_image(r, footprints.get(), views_of(b), image + b * kBlock * width, width, sums);
+          back_image(r, footprints.get(), views_of(b), projections + b * kBlock * width, width, image.get());
         else
           for (int v = 0; v < views_of(b); ++v)
             for (int64_t i = 0; i < r.size(); ++i)
@@ -304,38 +316,42 @@ struct AxialLoops {
     const int64_t across = r.x_end - r.x_begin;
     for (int64_t lane = 0; lane < layout.lanes; ++lane)
       for (int64_t y = r.y_begin; y < r.y_end; ++y)
-        for (int64_t x = r.x_begin; x < r.x_end; ++x)
-          p.out[lane * layout.lane_stride + y * p.scan.nx + x] = sums[(y - r.y_begin) * across + x - r.x_begin][lane];
+        for (int64_t x = r.x_begin; x < r.x_end; ++x) {
+          const int64_t i = (y - r.y_begin) * across + x - r.x_begin;
+          const T* four = image.get() + 4 * i;
+          p.out[lane * layout.lane_stride + y * p.scan.nx + x] =
+              is_image() ? (four[0] + four[1]) + (four[2] + four[3]) : sums[i][lane];
+        }
     return true;
   }
 
-  void back_image(const Rectangle& r, const Footprints<T>* footprints, int n, const T* projections, int64_t width,
-                  const Lines<T>& sums) const {
+  // sums: four a column, to be added.
+  static void back_image(const Rectangle& r, const Footprints<T>* footprints, int n, const T* projections,
+                         int64_t width, T* sums) {
     for (int64_t i = 0; i < r.size(); ++i) {
       const Footprints<T>& f = footprints[i];
-      Quad<T> sum = {};
-      for (int v = 0; v < n; ++v)
+      Quad<T> even = {}, odd = {};
+      for_views(n, [&](int v) {
+        Quad<T>& sum = v % 2 == 0 ? even : odd;
         sum = sum + Quad<T>::load(f.weights[v]) * Quad<T>::load(projections + v * width + f.first[v]);
-      *sums[i] += (sum.v[0] + sum.v[1]) + (sum.v[2] + sum.v[3]);
+      });
+      (Quad<T>::load(sums + 4 * i) + (even + odd)).store(sums + 4 * i);
     }
   }
 
   // from: the line of the first detector column that f touches in view v.
   void back_line(const Footprints<T>& f, int v, const T* from, int64_t length, T* rows, T* slices) const {
-    with_taps(f.weights[v], f.count[v], [&](const auto& taps) {
-      if (layout.shared_rows) {
-        for (int64_t i = 0; i < layout.lanes; i += kLanes<T>)
-          store(load_lanes(slices + i) + taps.gather(from + i, length), slices + i);
-        return;
-      }
-      const IndexRange range = touched_rows<Row>(f.edge[v], f.slope[v], layout.lanes, layout.rows);
-      if (range.empty()) return;
-      // Also the rows about the range that lookups reach, though with no weight.
-      const int64_t last = min_of(int64_t{range.end} + kLanes<T>, layout.rows);
-      for (int64_t row = max_of(range.begin - 1, 0); row < last; row += kLanes<T>)
-        store(taps.gather(from + row, length), rows + row);
-      collect<Model>(f.edge[v], f.slope[v], rows, range, static_cast<int32_t>(layout.lanes), slices);
+    const bool shared = layout.shared_rows;
+    const int64_t lanes = layout.lanes;
+    const T edge = f.edge[v], slope = f.slope[v];
+    const IndexRange range = shared ? IndexRange{0, 0} : touched_rows<Row>(edge, slope, lanes, layout.rows);
+    with_taps(f.weights[v], f.count[v], [=](auto taps) {
+      if (shared) return add_line(taps, from, length, 0, lanes, slices);
+      gather_line(taps, from, length, range.begin, range.end, rows);
     });
+    if (range.empty()) return;
+    clear_around(range, rows);
+    collect<Model>(edge, slope, rows, range, static_cast<int32_t>(lanes), slices);
   }
 };
 

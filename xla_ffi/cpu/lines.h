@@ -32,7 +32,8 @@ class Lines {
   Scratch<T> memory_;
 };
 
-// Weights of a column's pixels, the same for all of a line.
+// Weights of a column's pixels, the same for all of a line. Passed by value, like all that the loops below read: what
+// is in memory would be read again after every store.
 template <typename T, int n>
 struct Taps {
   Lanes<T> weight[n];
@@ -53,6 +54,24 @@ struct Taps {
     return sum;
   }
 };
+
+// Entries begin to end of lines, and beyond to fill a register: to[k] += weight[k] * from.
+template <typename T, int n>
+JAXCT_HD void scatter_line(Taps<T, n> taps, const T* from, int64_t begin, int64_t end, T* to, int64_t length) {
+  for (int64_t i = begin; i < end; i += kLanes<T>) taps.scatter(load_lanes(from + i), to + i, length);
+}
+
+// to = sum_k weight[k] * from[k]
+template <typename T, int n>
+JAXCT_HD void gather_line(Taps<T, n> taps, const T* from, int64_t length, int64_t begin, int64_t end, T* to) {
+  for (int64_t i = begin; i < end; i += kLanes<T>) store(taps.gather(from + i, length), to + i);
+}
+
+// to += sum_k weight[k] * from[k]
+template <typename T, int n>
+JAXCT_HD void add_line(Taps<T, n> taps, const T* from, int64_t length, int64_t begin, int64_t end, T* to) {
+  for (int64_t i = begin; i < end; i += kLanes<T>) store(load_lanes(to + i) + taps.gather(from + i, length), to + i);
+}
 
 // f(Taps) for a count that is known at run time: loops over a line then have no inner one.
 template <typename T, typename F>
@@ -78,6 +97,30 @@ IndexRange touched_rows(T edge, T slope, int64_t slices, int64_t rows) {
   return index_range(begin - T(1e-3), end + T(1e-3), static_cast<int32_t>(rows));
 }
 
+// emit(i, values) for i from range.begin in steps of a register up to and perhaps beyond range.end, where
+// values[i] = sum_j weight(i, j) from[j], entry i of a line having its support begin at begin + slope * i in the other.
+// For slopes up to 2. `from` is zero in the three places before lowest + 3 and in those from highest on.
+template <typename Row, int kTaps, typename T, typename Emit>
+JAXCT_HD void resample(T begin, T slope, const T* from, int32_t lowest, int32_t highest, IndexRange range,
+                       Emit&& emit) {
+  using Number = Lanes<T>;
+  using Integer = Index<Number>;
+  using Shape = typename Row::template Of<Number>;
+  const Number low(lowest), high(highest), step(slope), start(begin);
+  for (int32_t i = range.begin; i < range.end; i += kLanes<T>) {
+    const Number at(lane_numbers<T>() + i);
+    const Number lower = start + step * at, upper = start + step * (at + Number(T(1)));
+    const Integer first = floor_index(clamp(lower, low, high));
+    const int32_t base = first[0];
+    const Integer index = first - Integer(base);
+    Number weights[kTaps];
+    Shape::split(lower, upper, Number(first), weights);
+    Number value = weights[0] * look_up(from + base, index);
+    for (int tap = 1; tap < kTaps; ++tap) value = value + weights[tap] * look_up(from + base + tap, index);
+    emit(i, value);
+  }
+}
+
 // emit(r, values) for rows r, r + 1, ... of a column from range.begin on, up to and perhaps beyond range.end, where
 // values[r] = sum_z weight(z, r) slices[z].
 template <typename Model, typename T, typename Emit>
@@ -86,29 +129,30 @@ JAXCT_HD void spread(T edge, T slope, const T* slices, int32_t num_slices, Index
   using Number = Lanes<T>;
   using Integer = Index<Number>;
   const T inverse = T(1) / slope;
+  if constexpr (Row::kSymmetric) {
+    // A pixel covers slices as a voxel covers rows.
+    const auto scaled = [&](int32_t row, Number value) { emit(row, Number(slope) * value); };
+    if (inverse <= T(1)) return resample<Row, 2>(-edge * inverse, inverse, slices, -3, num_slices, range, scaled);
+    if (inverse <= T(2)) return resample<Row, 3>(-edge * inverse, inverse, slices, -3, num_slices, range, scaled);
+  }
   const T slack = T(1e-3);
   const T back = Row::support_begin(slope) + Row::support_width(slope);
   const T top = static_cast<T>(num_slices);
   const int32_t taps =
       floor_index(clamp((Row::support_width(slope) + T(1)) * inverse + T(2) * slack, T(0), top + T(1))) + 1;
-  const bool windowed = inverse <= T(2);
   for (int32_t r = range.begin; r < range.end; r += kLanes<T>) {
     const Integer row = lane_numbers<T>() + r;
     const Number lowest = (Number(row) - Number(back + edge)) * Number(inverse) - Number(slack);
     const Integer z = floor_index(clamp(lowest, Number(T(-2)), Number(top))) + 1;
-    const int32_t base = z[0];
     Number value(T(0));
-    for (int32_t tap = 0; tap < taps; ++tap) {
-      const Number weight = Model::row_weight(Number(edge), Number(slope), z + tap, row);
-      const Number slice = windowed ? look_up(slices + base + tap, z - Integer(base))
-                                    : gather(slices, min_of(z + tap, Integer(num_slices)));
-      value = value + weight * slice;
-    }
+    for (int32_t tap = 0; tap < taps; ++tap)
+      value = value + Model::row_weight(Number(edge), Number(slope), z + tap, row) *
+                          gather(slices, min_of(z + tap, Integer(num_slices)));
     emit(r, value);
   }
 }
 
-// slices[z] += sum_r weight(z, r) rows[r]. `rows` holds the rows of the range, and zeros or rows of no weight around.
+// slices[z] += sum_r weight(z, r) rows[r]. `rows` holds the rows of the range, with three zeros before and after.
 template <typename Model, typename T>
 JAXCT_HD void collect(T edge, T slope, const T* rows, IndexRange range, int32_t num_slices, T* slices) {
   using Row = typename Model::template Row<T>;
@@ -117,25 +161,32 @@ JAXCT_HD void collect(T edge, T slope, const T* rows, IndexRange range, int32_t 
   const T begin = edge + Row::support_begin(slope);
   const T inverse = T(1) / slope;
   const T slack = T(1e-2);
-  const IndexRange z_range =
+  IndexRange z_range =
       index_range((static_cast<T>(range.begin) - begin - Row::support_width(slope)) * inverse - slack,
                   (static_cast<T>(range.end) - begin) * inverse + T(1) + slack, num_slices);
-  const T lowest = static_cast<T>(range.begin - 1), highest = static_cast<T>(range.end);
-  const int32_t taps = Row::taps(min_of(slope, highest - lowest));
-  const bool windowed = slope <= T(2);
-  for (int32_t first = z_range.begin - z_range.begin % kLanes<T>; first < z_range.end; first += kLanes<T>) {
+  z_range.begin -= z_range.begin % kLanes<T>;
+  const auto add = [&](int32_t z, Number value) { store(load_lanes(slices + z) + value, slices + z); };
+  const int32_t lowest = range.begin - 3, highest = range.end;
+  if (slope <= (Row::kSymmetric ? T(1) : T(2)))
+    return resample<Row, 2>(begin, slope, rows, lowest, highest, z_range, add);
+  if constexpr (Row::kSymmetric)
+    if (slope <= T(2)) return resample<Row, 3>(begin, slope, rows, lowest, highest, z_range, add);
+  const int32_t taps = Row::taps(min_of(slope, static_cast<T>(highest - lowest)));
+  for (int32_t first = z_range.begin; first < z_range.end; first += kLanes<T>) {
     const Integer z = lane_numbers<T>() + first;
     const Integer row = floor_index(clamp(Number(begin) + Number(slope) * Number(z), Number(lowest), Number(highest)));
-    const int32_t base = row[0];
-    Number value = load_lanes(slices + first);
-    for (int32_t tap = 0; tap < taps; ++tap) {
-      const Number weight = Model::row_weight(Number(edge), Number(slope), z, row + tap);
-      const Number at = windowed ? look_up(rows + base + tap, row - Integer(base))
-                                 : gather(rows, min_of(row + tap, Integer(range.end)));
-      value = value + weight * at;
-    }
-    store(value, slices + first);
+    Number value(T(0));
+    for (int32_t tap = 0; tap < taps; ++tap)
+      value = value + Model::row_weight(Number(edge), Number(slope), z, row + tap) *
+                          gather(rows, min_of(row + tap, Integer(highest)));
+    add(first, value);
   }
+}
+
+// What `collect` wants about the rows of a range.
+template <typename T>
+JAXCT_HD void clear_around(IndexRange range, T* rows) {
+  for (int k = 0; k < 3; ++k) rows[range.begin - 3 + k] = rows[range.end + k] = T(0);
 }
 
 }  // namespace loops
