@@ -1,7 +1,5 @@
 """CGLS solves least-squares problems, and its loop can be compiled, mapped, watched and stopped."""
 
-import dataclasses
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,26 +7,7 @@ import pytest
 
 from jaxct.reconstruct.cgls import cgls
 from jaxct.reconstruct.run import Result, iterate
-
-ROWS, COLS = 14, (2, 3)
-
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class Matrix:
-    """A dense matrix that acts on images of shape COLS."""
-
-    values: jax.Array
-
-    in_shape = COLS
-    out_shape = (ROWS,)
-
-    @property
-    def T(self):  # noqa: N802
-        return lambda y: (self.values.T @ y).reshape(COLS)
-
-    def __call__(self, x):
-        return self.values @ x.ravel()
+from tests.matrix import COLS, ROWS, Matrix
 
 
 class Opaque:

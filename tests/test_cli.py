@@ -83,13 +83,16 @@ def test_reconstruct_passes_its_options_on(disk, tmp_path):
     np.testing.assert_allclose(image, expected, atol=1e-7)
 
 
-def test_reconstruct_iteratively(disk, tmp_path, capsys):
+@pytest.mark.parametrize(("method", "iters"), [("cgls", 15), ("sirt", 60)])
+def test_reconstruct_iteratively(disk, tmp_path, capsys, method, iters):
     output = tmp_path / "disk.npy"
-    options = "--method cgls --iters 15 --axis-offset 2 --voxel-size 1.0"
+    options = f"--method {method} --iters {iters} --axis-offset 2 --voxel-size 1.0"
     assert run(["reconstruct", str(disk), "-o", str(output), *options.split()]) == 0
     image = np.load(output)
     assert image[10:15, 12:17].mean() == pytest.approx(0.05, rel=0.03)
-    assert "15/15" in capsys.readouterr().err
+    shown = capsys.readouterr().err
+    assert f"{method.upper()}, {iters} iterations" in shown
+    assert f"{iters}/{iters}" in shown
 
 
 def test_quiet_says_nothing(disk, tmp_path, capsys):
@@ -157,6 +160,7 @@ def test_module_is_the_same_command():
         (["--iters", "0", "--method", "cgls"], "--iters"),
         (["--window", "square"], "window"),
         (["--window", "hann", "--method", "cgls"], "--window"),
+        (["--window", "hann", "--method", "sirt"], "not for sirt"),
         (["--cutoff", "2"], "cutoff"),
         (["--axis-offset", "left"], "--axis-offset"),
         (["--views", "all"], "--views"),

@@ -61,7 +61,9 @@ def info(scan: Annotated[Path, _SCAN]) -> None:
 def reconstruct(
     scan: Annotated[Path, _SCAN],
     output: Annotated[Path, typer.Option("--output", "-o", help="Volume: .nii, .nii.gz, .tif, .h5 or .npy.")],
-    method: Annotated[str, typer.Option(help="fdk, fbp or cgls; by default fdk for cone beams, fbp for others.")] = "",
+    method: Annotated[
+        str, typer.Option(help="fdk, fbp, cgls or sirt; by default fdk for cone beams, fbp for others.")
+    ] = "",
     voxel_size: Annotated[float | None, typer.Option(help="Voxel size in mm.")] = None,
     shape: Annotated[
         str,

@@ -19,9 +19,11 @@ from jaxct.linear import PROJECTOR_MODELS
 from jaxct.projection import Projector
 from jaxct.reconstruct import fbp, fdk
 from jaxct.reconstruct.cgls import cgls
+from jaxct.reconstruct.sirt import sirt
 
 _FBP_BEAMS = (ParallelBeam, FanBeam)
-METHODS = ("fdk", "fbp", "cgls")
+ITERATIVE = ("cgls", "sirt")
+METHODS = ("fdk", "fbp", *ITERATIVE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,10 +118,10 @@ def _method(request: Request, geometry: Geometry) -> str:
         "--limited-angle": request.limited_angle,
     }
     given = [option for option, value in analytic.items() if value]
-    if name == "cgls" and given:
-        raise ValueError(f"{', '.join(given)}: for fdk and fbp, not for cgls")
+    if name in ITERATIVE and given:
+        raise ValueError(f"{', '.join(given)}: for fdk and fbp, not for {name}")
     suited = "fdk" if isinstance(geometry, ConeBeam) else "fbp" if isinstance(geometry, _FBP_BEAMS) else "cgls"
-    if name not in ("", "cgls", suited):
+    if name not in ("", *ITERATIVE, suited):
         raise ValueError(f"--method: {name} is not for a {type(geometry).__name__}; {suited} is")
     return name or suited
 
@@ -156,8 +158,8 @@ def _reconstruct(
     request: Request, method: str, projections: jax.Array, geometry: Geometry, grid: VolumeGrid, report: Report
 ) -> tuple[np.ndarray, bool]:
     """The volume, and whether it is finished (Ctrl-C leaves what iterations there are)."""
-    if method == "cgls":
-        return _iterative(request, projections, geometry, grid, report)
+    if method in ITERATIVE:
+        return _iterative(request, method, projections, geometry, grid, report)
     options: dict[str, Any] = {"cutoff": request.cutoff}
     if request.short_scan:
         options["short_scan"] = True
@@ -171,11 +173,12 @@ def _reconstruct(
 
 
 def _iterative(
-    request: Request, projections: jax.Array, geometry: Geometry, grid: VolumeGrid, report: Report
+    request: Request, method: str, projections: jax.Array, geometry: Geometry, grid: VolumeGrid, report: Report
 ) -> tuple[np.ndarray, bool]:
     operator = Projector(geometry, grid, model=request.model)
-    with report.stage(f"CGLS, {request.iters} iterations", spinner=False):
-        result = cgls(operator, projections, num_iters=request.iters, progress=not request.quiet)
+    algorithm: Callable = cgls if method == "cgls" else sirt
+    with report.stage(f"{method.upper()}, {request.iters} iterations", spinner=False):
+        result = algorithm(operator, projections, num_iters=request.iters, progress=not request.quiet)
     done = len(result.history["residual_norm"])
     if done == 0:
         raise KeyboardInterrupt

@@ -1,0 +1,149 @@
+"""The simultaneous iterative reconstruction technique."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+
+from jaxct.geometry import _validate
+from jaxct.reconstruct.run import Callback, LinearOperator, Result, check_data, iterate
+
+
+class SIRTState(NamedTuple):
+    """State of :func:`sirt`: iterate, residual ``data - A x``."""
+
+    volume: Array
+    residual: Array
+
+
+class _Operands(NamedTuple):
+    A: Any
+    data: Array
+    row_weights: Array
+    step_size: Array
+    lower: Array | None
+    upper: Array | None
+
+
+def sirt(
+    A: LinearOperator,  # noqa: N803
+    data: ArrayLike,
+    *,
+    num_iters: int,
+    init: ArrayLike | None = None,
+    relaxation: ArrayLike = 1.0,
+    lower: ArrayLike | None = None,
+    upper: ArrayLike | None = None,
+    callback: Callback | None = None,
+    progress: bool = False,
+) -> Result:
+    r"""Minimise ``|data - A x|_R`` within bounds, by ``x <- clip(x + relaxation C A^T R (data - A x), lower, upper)``.
+
+    R and C are diagonal, R = 1 / (A 1) for the rays and C = 1 / (A^T 1) for the voxels, and
+    ``|r|_R = sqrt(sum_i R_i r_i^2)``. Where A has no negative weights, no eigenvalue of C A^T R A exceeds 1; and to
+    clip is to project onto the bounds in the metric 1 / C, too. So this norm of the residual never rises from one
+    iterate within the bounds to the next. Stopping early regularises.
+
+    A sum that is not positive, or only by rounding (the machine epsilon times the largest one), has the weight zero: a
+    ray that misses the volume is left out, and a voxel that no ray meets keeps its value, but for the bounds.
+
+    One application of A and of its transpose an iteration, and one of each to start; one more of A where ``init`` is
+    given.
+
+    Args:
+        A: a linear operator with weights that are not negative and a matched transpose, such as
+            :class:`jaxct.Projector`.
+        data: of shape ``A.out_shape``.
+        num_iters: number of iterations (static under ``jit``).
+        init: first iterate, of shape ``A.in_shape``; zero if None. It is not clipped.
+        relaxation: factor of the steps, above 0 and below 2.
+        lower: least value of a voxel, a scalar or an array that broadcasts to ``A.in_shape``; 0 is usual for
+            attenuation, None for no bound.
+        upper: greatest value, likewise. An array that is 0 outside the object and infinite in it acts as a mask.
+        callback: ``callback(iteration, state, record)`` after each iteration with a :class:`SIRTState`; True stops.
+        progress: show a progress bar.
+
+    With a callback or a progress bar, Ctrl-C raises no KeyboardInterrupt: it is swallowed, and the last whole
+    iterate is returned with the history up to it, shorter than ``num_iters``.
+
+    Returns:
+        ``Result(volume, history)``; the history has ``residual_norm`` = ``|data - A x|_R`` after each iteration.
+
+    Raises:
+        ValueError: where a shape does not fit the operator, for a negative number of iterations, a relaxation outside
+            (0, 2), bounds that are NaN or cross. Values that are traced are not looked at.
+        TypeError: for values that are not real numbers.
+
+    References:
+        A. van der Sluis and H. A. van der Vorst, "SIRT- and CG-type methods for the iterative solution of sparse linear
+        least-squares problems", Linear Algebra Appl. 130 (1990) 257-303; J. Gregor and T. Benson, "Computational
+        analysis and improvement of SIRT", IEEE Trans. Med. Imaging 27 (2008) 918-924.
+    """
+    data, init = check_data(A, data, init)
+    relaxation = _check_relaxation(relaxation).astype(data.dtype)
+    lower, upper = _check_bounds(lower, upper, tuple(A.in_shape), data.dtype)
+    row_weights = _reciprocal(A(jnp.ones(A.in_shape, data.dtype)))
+    step_size = relaxation * _reciprocal(A.T(jnp.ones(A.out_shape, data.dtype)))
+    state = SIRTState(jnp.zeros(A.in_shape, data.dtype), data) if init is None else SIRTState(init, data - A(init))
+    operands = _Operands(A, data, row_weights, step_size, lower, upper)
+    state, history = iterate(
+        _step, state, operands, num_iters=num_iters, callback=callback, progress=progress, label="SIRT"
+    )
+    return Result(state.volume, history)
+
+
+def _step(state: SIRTState, operands: _Operands) -> tuple[SIRTState, dict[str, Array]]:
+    A, data, row_weights, step_size, lower, upper = operands  # noqa: N806
+    volume = jnp.clip(state.volume + step_size * A.T(row_weights * state.residual), lower, upper)
+    residual = data - A(volume)
+    return SIRTState(volume, residual), {"residual_norm": jnp.sqrt(jnp.vdot(residual, row_weights * residual))}
+
+
+@jax.jit
+def _reciprocal(sums: Array) -> Array:
+    """1 / sums, 0 where the sums vanish. NaN stays NaN."""
+    # Without the margin a sum that is nothing but rounding would make an enormous weight, or an infinite one.
+    vanishes = sums <= jnp.finfo(sums.dtype).eps * jnp.max(sums)
+    return jnp.where(vanishes, 0, 1 / jnp.where(vanishes, 1, sums))
+
+
+def _check_relaxation(relaxation: ArrayLike) -> Array:
+    with jax.ensure_compile_time_eval():  # inside jit, too, a number is looked at now
+        value = _validate.scalar("relaxation", relaxation)
+        if _validate.concrete(value) and not 0 < value < 2:
+            raise ValueError(f"relaxation must be above 0 and below 2, got {value:g}")
+    return value
+
+
+def _check_bounds(
+    lower: ArrayLike | None, upper: ArrayLike | None, shape: tuple[int, ...], dtype: Any
+) -> tuple[Array | None, Array | None]:
+    with jax.ensure_compile_time_eval():
+        low, high = _bound("lower", lower, shape, dtype), _bound("upper", upper, shape, dtype)
+        if low is not None and high is not None and _validate.concrete(low, high):
+            crossed = np.asarray(low > high)
+            if crossed.any():
+                first = (b[crossed][0] for b in np.broadcast_arrays(np.asarray(low), np.asarray(high)))
+                raise ValueError("lower must nowhere be above upper, got {:g} above {:g}".format(*first))
+    return low, high
+
+
+def _bound(name: str, value: ArrayLike | None, shape: tuple[int, ...], dtype: Any) -> Array | None:
+    """As :func:`_validate.floats`, but infinite values are welcome."""
+    if value is None:
+        return None
+    array = value if isinstance(value, jax.Array) else np.asarray(value)
+    if not (jnp.issubdtype(array.dtype, np.floating) or jnp.issubdtype(array.dtype, np.integer)):
+        raise TypeError(f"{name} must be real numbers, got {value!r}")
+    try:
+        fits = np.broadcast_shapes(array.shape, shape) == shape
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ValueError(f"{name} must broadcast to the operator's shape {shape}, got shape {array.shape}")
+    if not isinstance(array, jax.core.Tracer) and np.isnan(array).any():
+        raise ValueError(f"{name} must not be NaN, got {value!r}")
+    return jnp.asarray(array, dtype)
