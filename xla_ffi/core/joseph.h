@@ -7,9 +7,9 @@ JAXCT_NAMESPACE_BEGIN
 struct Joseph : LineModel {
   template <typename T>
   JAXCT_HD static Stencil<T> stencil(const Slab<T>& s) {
-    const bool ahead = s.begin < T(0.5) && s.end > T(0.5);
-    const T a1 = ahead ? s.fraction_a : T(0);
-    const T a0 = ahead ? T(1) - s.fraction_a : T(0);
+    const auto ahead = (s.begin < T(0.5)) & (s.end > T(0.5));
+    const T a1 = select(ahead, s.fraction_a, T(0));
+    const T a0 = select(ahead, T(1) - s.fraction_a, T(0));
     const T b1 = s.fraction_b;
     const T b0 = T(1) - s.fraction_b;
     return {{{a0 * b0, a0 * b1}, {a1 * b0, a1 * b1}}};

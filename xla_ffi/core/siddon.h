@@ -15,17 +15,10 @@ struct Siddon : LineModel {
   // A ray that lies in the face itself belongs to the upper cell.
   template <typename T>
   JAXCT_HD static Split<T> split(T fraction, T slope, T begin, T end) {
-    const T to_face = T(0.5) - fraction;
-    if (slope > T(0)) {
-      const T face = clamp(T(0.5) + to_face / slope, begin, end);
-      return {{begin, face}, {face, end}};
-    }
-    if (slope < T(0)) {
-      const T face = clamp(T(0.5) + to_face / slope, begin, end);
-      return {{face, begin}, {end, face}};
-    }
-    const bool lower = to_face > T(0);
-    return {{begin, begin}, {lower ? end : begin, lower ? begin : end}};
+    const auto falls = slope < T(0);
+    // A slope of zero, of either sign, puts the face at an infinite distance.
+    const T face = clamp(T(0.5) + (T(0.5) - fraction) / select(falls, slope, abs_of(slope)), begin, end);
+    return {{select(falls, face, begin), select(falls, begin, face)}, {select(falls, end, face), select(falls, face, end)}};
   }
 
   template <typename T>

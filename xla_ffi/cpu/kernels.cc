@@ -3,6 +3,7 @@
 
 #include "core/models.h"
 #include "cpu/axial_loops.h"
+#include "cpu/planar_rays.h"
 #include "cpu/pose_loops.h"
 #include "cpu/ray_loops.h"
 
@@ -14,6 +15,10 @@ using jaxct::Model;
 
 template <typename M, typename T>
 Status run_rays(const Problem<T>& p, Direction direction, const Executor& executor) {
+  if (p.scan.planar) {
+    const PlanarRays<M, T> rays(p, executor);
+    return direction == Direction::kForward ? rays.forward() : rays.back();
+  }
   return direction == Direction::kForward ? forward_rays<M>(p, executor) : back_rays<M>(p, executor);
 }
 

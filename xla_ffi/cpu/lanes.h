@@ -116,6 +116,11 @@ JAXCT_HD LaneMask<Vector> make_mask(Vector v) {
   return {v};
 }
 
+template <typename Vector>
+JAXCT_HD LaneMask<Vector> operator&(LaneMask<Vector> a, LaneMask<Vector> b) {
+  return {a.v & b.v};
+}
+
 template <typename T>
 JAXCT_HD auto operator<(Lanes<T> a, Lanes<T> b) {
   return make_mask(a.v < b.v);
@@ -176,7 +181,8 @@ JAXCT_HD Lanes<float> clamp(Lanes<float> x, Lanes<float> lo, Lanes<float> hi) { 
 
 template <typename T>
 JAXCT_HD Lanes<T> abs_of(Lanes<T> x) {
-  return select(x < Lanes<T>(0), -x, x);
+  for (int lane = 0; lane < kLanes<T>; ++lane) x.v[lane] = std::abs(x.v[lane]);
+  return x;
 }
 
 template <typename T>
