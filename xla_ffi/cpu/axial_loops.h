@@ -107,12 +107,6 @@ struct AxialLoops {
   int64_t num_blocks() const { return tiles(p.scan.views, kBlock); }
   int views_of(int64_t block) const { return static_cast<int>(min_of(p.scan.views - block * kBlock, int64_t{kBlock})); }
 
-  int64_t num_tiles() const { return tiles(p.scan.ny, kTile) * tiles(p.scan.nx, kTile); }
-  Rectangle tile(int64_t number) const {
-    const int64_t across = tiles(p.scan.nx, kTile), y = number / across * kTile, x = number % across * kTile;
-    return {y, min_of(p.scan.ny, y + kTile), x, min_of(p.scan.nx, x + kTile)};
-  }
-
   // f(view) for the views of a block; of a whole one without a loop.
   template <typename F>
   JAXCT_HD static void for_views(int n, F&& f) {
@@ -167,8 +161,8 @@ struct AxialLoops {
     Scratch<Footprints<T>> footprints(kTile * kTile);
     const ViewBlock<Model, T> packed(p.scan, views, n);
     if (!lines || !image || !footprints) return false;
-    for (int64_t t = 0; t < num_tiles(); ++t) {
-      const Rectangle r = tile(t);
+    for (int64_t t = 0; t < num_tiles(p.scan, kTile); ++t) {
+      const Rectangle r = tile_of(p.scan, kTile, t);
       with_footprints(packed, r, band, footprints.get(), [&] {
         if (is_image())
           forward_image(r, footprints.get(), n, width, image.get() - band.begin);
@@ -264,8 +258,8 @@ struct AxialLoops {
     });
     for (int64_t b = 0; b < num_blocks(); ++b)
       blocks.get()[b] = ViewBlock<Model, T>(p.scan, p.views + b * kBlock, views_of(b));
-    parallel_for(executor, num_tiles(), [&](int64_t t) {
-      if (!back_tile(tile(t), blocks.get(), image.get(), lines, width)) ok = false;
+    parallel_for(executor, num_tiles(p.scan, kTile), [&](int64_t t) {
+      if (!back_tile(tile_of(p.scan, kTile, t), blocks.get(), image.get(), lines, width)) ok = false;
     });
     return ok;
   }

@@ -13,12 +13,15 @@ namespace loops {
 using jaxct::Direction;
 using jaxct::Model;
 
+template <typename Loops>
+Status run_loops(const Loops& loops, Direction direction) {
+  return direction == Direction::kForward ? loops.forward() : loops.back();
+}
+
 template <typename M, typename T>
-Status run_rays(const Problem<T>& p, Direction direction, const Executor& executor) {
-  if (p.scan.planar) {
-    const PlanarRays<M, T> rays(p, executor);
-    return direction == Direction::kForward ? rays.forward() : rays.back();
-  }
+Status run_rays(const Problem<T>& p, int64_t images, Direction direction, const Executor& executor) {
+  if (images > 1) return run_loops(PlanarRayStack<M, T>(p, images, executor), direction);
+  if (p.scan.planar) return run_loops(PlanarRays<M, T>(p, executor), direction);
   return direction == Direction::kForward ? forward_rays<M>(p, executor) : back_rays<M>(p, executor);
 }
 
@@ -46,16 +49,16 @@ Status run_model(Model model, const Problem<T>& p, int64_t images, Direction dir
   return with_maths(model, [&](auto maths) {
     using M = decltype(maths);
     if constexpr (kIsLineModel<M>)
-      return run_rays<M>(p, direction, executor);
+      return run_rays<M>(p, images, direction, executor);
     else
       return run_separable<M>(p, images, direction, executor);
   });
 }
 
-// True for a batch of 2-D images that share one geometry: the separable models then run it as one problem.
+// True for a batch of 2-D images that share one geometry, and so run as one problem. Fewer would leave registers empty.
 template <typename T>
-bool is_stack(Model model, const Call<T>& call) {
-  if (!call.planar || is_line_model(model)) return false;
+bool is_stack(const Call<T>& call) {
+  if (!call.planar || call.batch < 4) return false;
   for (int64_t b = 0; b < call.batch; ++b) {
     const Item& item = call.items[b];
     if (item.vectors != 0 || item.grid != 0 || item.volume != b || item.projections != b) return false;
@@ -68,7 +71,7 @@ Status run(Model model, Direction direction, const Call<T>& call, const Executor
   const Scan scan = scan_of(call);
   Scratch<View<T>> views(call.views);
   if (!views) return Status::kOutOfMemory;
-  const bool stack = is_stack(model, call);
+  const bool stack = is_stack(call);
   const bool forward = direction == Direction::kForward;
   const int64_t volume_size = scan.voxels(), projections_size = scan.views * scan.pixels();
   for (int64_t b = 0; b < (stack ? 1 : call.batch); ++b) {

@@ -302,6 +302,31 @@ JAXCT_HD void store_transposed(const Lanes<T> (&in)[4], T* out) {
     for (int k = 0; k < 4; ++k) out[4 * lane + k] = in[k].v[lane];
 }
 
+// to[place] += here and to[place + 1] += next, lane by lane. Lanes must not share a place.
+template <typename T>
+JAXCT_HD void add_pairs(Lanes<T> here, Lanes<T> next, LaneIndices<T> place, T* to) {
+#if defined(__AVX2__)
+  if constexpr (kLaneBytes == 32 && sizeof(T) == 4) {
+    const __m256 low = _mm256_unpacklo_ps((__m256)here.v, (__m256)next.v);
+    const __m256 high = _mm256_unpackhi_ps((__m256)here.v, (__m256)next.v);
+    const __m128 pairs[4] = {_mm256_castps256_ps128(low), _mm256_castps256_ps128(high), _mm256_extractf128_ps(low, 1),
+                             _mm256_extractf128_ps(high, 1)};
+    for (int i = 0; i < 4; ++i) {
+      auto* const first = reinterpret_cast<__m64*>(to + place.v[2 * i]);
+      auto* const second = reinterpret_cast<__m64*>(to + place.v[2 * i + 1]);
+      _mm_storel_pi(first, _mm_add_ps(_mm_loadl_pi(_mm_setzero_ps(), first), pairs[i]));
+      const __m128 upper = _mm_loadl_pi(_mm_setzero_ps(), second);
+      _mm_storel_pi(second, _mm_add_ps(upper, _mm_movehl_ps(pairs[i], pairs[i])));
+    }
+    return;
+  }
+#endif
+  for (int lane = 0; lane < kLanes<T>; ++lane) {
+    to[place.v[lane]] += here.v[lane];
+    to[place.v[lane] + 1] += next.v[lane];
+  }
+}
+
 // The view of several at once: lane l is views[l], the last of n repeated where there are fewer.
 template <typename T>
 class PackViews {

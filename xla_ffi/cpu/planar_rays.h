@@ -5,6 +5,8 @@
 // A single image: as many rays at a time as a register holds. Forward: they look up their cells; back: they compute
 // them together and add to them one after the other. A batch of images with one geometry: one ray at a time, and all
 // the images' pixels of a cell together.
+#include <atomic>
+
 #include "core/ray_walk.h"
 #include "cpu/lines.h"
 #include "cpu/ray_loops.h"
@@ -98,6 +100,11 @@ JAXCT_HD Lanes<T> interpolate(const T* table, LaneIndices<T> i, Lanes<T> weight,
   return weight * look_up(table + base, offset) + next_weight * look_up(table + base + 1, offset);
 }
 
+inline VoxelBox box_of(const Rectangle& r) {
+  return {{0, static_cast<int32_t>(r.y_begin), static_cast<int32_t>(r.x_begin)},
+          {1, static_cast<int32_t>(r.y_end), static_cast<int32_t>(r.x_end)}};
+}
+
 template <typename Model, typename T>
 class PlanarRays {
  public:
@@ -122,13 +129,11 @@ class PlanarRays {
   }
 
   Status back() const {
-    constexpr int64_t kTile = 64;
-    const int64_t across = tiles(p_.scan.nx, kTile);
+    // A ray is prepared once for each tile that it crosses: as few as leave work for some processors.
+    const int64_t size = p_.scan.voxels() < (1 << 18) ? 64 : 128;
     std::atomic<bool> ok{true};
-    parallel_for(executor_, across * tiles(p_.scan.ny, kTile), [&](int64_t task) {
-      const int64_t y = task / across * kTile, x = task % across * kTile;
-      const Rectangle r = {y, min_of(p_.scan.ny, y + kTile), x, min_of(p_.scan.nx, x + kTile)};
-      if (!back_tile(r)) ok = false;
+    parallel_for(executor_, num_tiles(p_.scan, size), [&](int64_t task) {
+      if (!back_tile(tile_of(p_.scan, size, task))) ok = false;
     });
     return ok ? Status::kOk : Status::kOutOfMemory;
   }
@@ -156,15 +161,12 @@ class PlanarRays {
     const int64_t height = r.y_end - r.y_begin, width = r.x_end - r.x_begin;
     const Lines<T> rows(height, width), columns(width, height);
     if (!rows || !columns) return false;
-    const VoxelBox box = {{0, static_cast<int32_t>(r.y_begin), static_cast<int32_t>(r.x_begin)},
-                          {1, static_cast<int32_t>(r.y_end), static_cast<int32_t>(r.x_end)}};
+    const VoxelBox box = box_of(r);
     for (int64_t v = 0; v < p_.scan.views; ++v) {
-      const Window window = shadow_of(p_.scan, p_.views[v], box);
-      for (int64_t first = window.cols.begin; first < window.cols.end; first += kLanes<T>) {
-        const int64_t count = min_of(window.cols.end - first, int64_t{kLanes<T>});
-        distribute(v, box, 1, first, count, rows);
-        distribute(v, box, 2, first, count, columns);
-      }
+      const IndexRange cols = shadow_of(p_.scan, p_.views[v], box).cols;
+      // Not one ray after its neighbour: what that has just written could not be read again yet.
+      for (int64_t offset = 0; offset < kApart; ++offset)
+        for (int64_t col = cols.begin + offset; col < cols.end; col += kApart) distribute(v, box, col, rows, columns);
     }
     for (int64_t y = 0; y < height; ++y)
       for (int64_t x = 0; x < width; ++x)
@@ -172,32 +174,136 @@ class PlanarRays {
     return true;
   }
 
-  void distribute(int64_t v, const VoxelBox& box, int axis, int64_t first, int64_t count,
-                  const Lines<T>& lines) const {
-    const RayBundle<Model, T> rays(p_.scan, p_.views[v], box, axis, first, count);
-    if (rays.empty()) return;
-    T values[kLanes<T>] = {};
-    std::memcpy(values, p_.in + v * p_.scan.cols + first, sizeof(T) * static_cast<size_t>(count));
-    const Number value = load_lanes(values) * rays.step();
-    const int32_t begin = box.begin[3 - axis];
-    const Integer low(-2), high(box.end[3 - axis] - begin);
-    const int64_t length = lines.length();
-    T* const line = lines[0] - box.begin[axis] * length;
-    rays.walk([=](int32_t k, Integer cells, Number weight, Number next_weight) {
-      int32_t at[kLanes<T>];
-      T here[kLanes<T>], next[kLanes<T>];
-      store(min_of(max_of(cells - begin, low), high), at);
-      store(weight * value, here);
-      store(next_weight * value, next);
-      T* const to = line + k * length;
-      for (int lane = 0; lane < kLanes<T>; ++lane) {
-        to[at[lane]] += here[lane];
-        to[at[lane] + 1] += next[lane];
+  // Adds a ray to a tile's rows or columns, as many slabs at a time as a register holds.
+  void distribute(int64_t v, const VoxelBox& box, int64_t col, const Lines<T>& rows, const Lines<T>& columns) const {
+    const RayWalk<T> walk = make_walk(p_.scan, p_.views[v], make_ray(p_.views[v], 0, col));
+    const IndexRange slabs = slabs_in(walk, box);
+    if (slabs.empty()) return;
+    const int minor = 3 - walk.axis;
+    const bool is_a = walk.minor_a == minor;
+    const Number position(is_a ? walk.a : walk.b), slope(is_a ? walk.slope_a : walk.slope_b), zero(T(0)), one(T(1));
+    const Number value(walk.step * p_.in[v * p_.scan.cols + col]);
+    const bool clipped = walk.ascending ? walk.origin > static_cast<T>(slabs.begin - 1)
+                                        : walk.origin < static_cast<T>(slabs.end);
+    const Lines<T>& lines = walk.axis == 1 ? rows : columns;
+    T* const to = lines[0];
+    const auto length = static_cast<int32_t>(lines.length());
+    const int32_t cell_begin = box.begin[minor], line_begin = box.begin[walk.axis];
+    // Beyond a line's ends there is room for what is not wanted.
+    const Integer low(-2), high(box.end[minor] - cell_begin), end(slabs.end);
+    for (int32_t k = slabs.begin; k < slabs.end; k += kLanes<T>) {
+      const Integer slab_numbers = lane_numbers<T>() + k;
+      const Number at = slope * (Number(slab_numbers) - Number(walk.middle)) + position;
+      const Integer cells = floor_index(at);
+      Slab<Number> slab = {at - Number(cells), zero, slope, zero, zero, one};
+      if (clipped) {
+        const Number source = clamp(Number(walk.origin) - (Number(slab_numbers) - Number(T(0.5))), zero, one);
+        (walk.ascending ? slab.begin : slab.end) = source;
       }
+      const auto stencil = Model::stencil(slab);
+      const Integer cell = min_of(max_of(cells - cell_begin, low), high);
+      // Slabs past the last one go to the end of the line before the first.
+      const Integer place = select(slab_numbers < end, (slab_numbers - line_begin) * length + cell, Integer(-2));
+      add_pairs(stencil.weight[0][0] * value, stencil.weight[1][0] * value, place, to);
+    }
+  }
+
+  static constexpr int64_t kApart = 8;
+
+  const Problem<T>& p_;
+  const Executor& executor_;
+};
+
+// The same for a batch of images with one geometry. Images lie one behind the other in volumes and projections.
+template <typename Model, typename T>
+class PlanarRayStack {
+ public:
+  PlanarRayStack(const Problem<T>& p, int64_t images, const Executor& executor)
+      : p_(p), images_(images), executor_(executor) {}
+
+  Status forward() const {
+    const Lines<T> volume(p_.scan.voxels(), images_);
+    if (!volume) return Status::kOutOfMemory;
+    load(p_.scan.voxels(), volume);
+    std::atomic<bool> ok{true};
+    parallel_for(executor_, tiles(p_.scan.views, kViews), [&](int64_t block) {
+      if (!forward_block(block * kViews, volume)) ok = false;
+    });
+    return ok ? Status::kOk : Status::kOutOfMemory;
+  }
+
+  Status back() const {
+    const Lines<T> projections(p_.scan.views * p_.scan.cols, images_);
+    if (!projections) return Status::kOutOfMemory;
+    load(p_.scan.views * p_.scan.cols, projections);
+    std::atomic<bool> ok{true};
+    parallel_for(executor_, num_tiles(p_.scan, kTile), [&](int64_t task) {
+      if (!back_tile(tile_of(p_.scan, kTile, task), projections)) ok = false;
+    });
+    return ok ? Status::kOk : Status::kOutOfMemory;
+  }
+
+ private:
+  // A line for each of `count` numbers of an image.
+  void load(int64_t count, const Lines<T>& lines) const {
+    parallel_for(executor_, tiles(count, kRun), [&](int64_t run) {
+      for (int64_t image = 0; image < images_; ++image)
+        for (int64_t i = run * kRun; i < min_of(count, (run + 1) * kRun); ++i)
+          lines[i][image] = p_.in[image * count + i];
     });
   }
 
+  // f(column of the detector, voxel, weight) for the rays of a view that cross a tile. `width` is the image's.
+  template <typename F>
+  void visit(int64_t v, const Rectangle& r, int64_t width, F&& f) const {
+    const VoxelBox box = box_of(r);
+    const Strides strides = {{0, width, 1}};
+    const IndexRange cols = shadow_of(p_.scan, p_.views[v], box).cols;
+    for (int64_t col = cols.begin; col < cols.end; ++col) {
+      const RayWalk<T> walk = make_walk(p_.scan, p_.views[v], make_ray(p_.views[v], 0, col));
+      walk_slabs<Model>(walk, slabs_in(walk, box), [&](int32_t k, int32_t a, int32_t b, const Stencil<T>& stencil) {
+        for_cells(walk, box, strides, k, a, b, stencil, [&](int64_t at, T weight) {
+          weight *= walk.step;
+          f(col, at, Taps<T, 1>(&weight));
+        });
+      });
+    }
+  }
+
+  // Tile by tile, so that what is read of the images stays in a cache for the views of a block.
+  bool forward_block(int64_t first, const Lines<T>& volume) const {
+    const int64_t cols = p_.scan.cols, views = min_of(kViews, p_.scan.views - first);
+    const Lines<T> sums(views * cols, images_);
+    if (!sums) return false;
+    for (int64_t tile = 0; tile < num_tiles(p_.scan, kTile); ++tile)
+      for (int64_t v = 0; v < views; ++v)
+        visit(first + v, tile_of(p_.scan, kTile, tile), p_.scan.nx, [&](int64_t col, int64_t at, Taps<T, 1> weight) {
+          scatter_line(weight, volume[at], 0, images_, sums[v * cols + col], 0);
+        });
+    for (int64_t image = 0; image < images_; ++image)
+      for (int64_t i = 0; i < views * cols; ++i) p_.out[(image * p_.scan.views + first) * cols + i] = sums[i][image];
+    return true;
+  }
+
+  bool back_tile(const Rectangle& r, const Lines<T>& projections) const {
+    const Lines<T> sums(r.size(), images_);
+    if (!sums) return false;
+    const int64_t width = r.x_end - r.x_begin, first = r.y_begin * width + r.x_begin;
+    for (int64_t v = 0; v < p_.scan.views; ++v)
+      visit(v, r, width, [&](int64_t col, int64_t at, Taps<T, 1> weight) {
+        scatter_line(weight, projections[v * p_.scan.cols + col], 0, images_, sums[at - first], 0);
+      });
+    for (int64_t image = 0; image < images_; ++image)
+      for (int64_t y = r.y_begin; y < r.y_end; ++y)
+        for (int64_t x = r.x_begin; x < r.x_end; ++x)
+          p_.out[(image * p_.scan.ny + y) * p_.scan.nx + x] = sums[y * width + x - first][image];
+    return true;
+  }
+
+  static constexpr int64_t kTile = 16, kViews = 8, kRun = 512;
+
   const Problem<T>& p_;
+  int64_t images_;
   const Executor& executor_;
 };
 

@@ -80,5 +80,13 @@ struct Rectangle {
 
 inline int64_t tiles(int64_t n, int64_t size) { return (n + size - 1) / size; }
 
+// The grid cut into squares of columns.
+inline int64_t num_tiles(const Scan& scan, int64_t size) { return tiles(scan.ny, size) * tiles(scan.nx, size); }
+
+inline Rectangle tile_of(const Scan& scan, int64_t size, int64_t number) {
+  const int64_t across = tiles(scan.nx, size), y = number / across * size, x = number % across * size;
+  return {y, min_of(scan.ny, y + size), x, min_of(scan.nx, x + size)};
+}
+
 }  // namespace loops
 JAXCT_NAMESPACE_END
