@@ -7,7 +7,7 @@ import pytest
 from jax.test_util import check_grads
 
 from jaxct import ConeBeam, FanBeam, VolumeGrid, filters
-from jaxct.reconstruct import fbp, fdk
+from jaxct.reconstruct import _analytic, fbp, fdk
 from tests.chords import ball_projections, distance_from
 
 TURN = 2 * np.pi
@@ -176,3 +176,28 @@ def test_unsupported_geometries_name_what_is():
     for geometry in (fan, cone(steps(TURN)).to_vectors()):
         with pytest.raises(TypeError, match=r"geometry must be a ConeBeam \(fbp takes parallel and fan beams"):
             fdk(np.zeros(1), geometry, GRID)
+
+
+def test_blocks_of_views_add_up(monkeypatch):
+    """Also with a block that is not full, values that differ from view to view, and a derivative."""
+    offset = np.stack([np.sin(np.arange(20)), np.cos(np.arange(20))], -1)
+    geometry = cone(steps(TURN, 20), detector_offset=offset, detector_shape=(6, 30))
+    grid = VolumeGrid((3, 8, 9), voxel_size=4.0)
+    projections = np.random.default_rng(3).normal(size=geometry.projection_shape).astype(np.float32)
+    window = filters.ramp_response(30)
+
+    def energy(projections, window):
+        return jnp.sum(fdk(projections, geometry, grid, window=window) ** 2)
+
+    wanted = jax.value_and_grad(energy, (0, 1))(projections, window)
+    monkeypatch.setattr(_analytic, "_views_per_block", lambda shape, grid: 8)
+    _analytic._reconstruct.clear_cache()
+    got = jax.value_and_grad(energy, (0, 1))(projections, window)
+    _analytic._reconstruct.clear_cache()
+    for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(wanted), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5 * float(jnp.abs(b).max()))
+
+
+@pytest.mark.parametrize(("shape", "volume", "views"), [((720, 768), (512, 512), 1360), ((9, 900, 900), (3, 4, 5), 8)])
+def test_blocks_are_whole_registers_of_views(shape, volume, views):
+    assert _analytic._views_per_block(shape, VolumeGrid(volume)) == views

@@ -7,6 +7,8 @@ line that is measured twice in a turn is 1/2.
 """
 
 import dataclasses
+import math
+from collections.abc import Callable
 from functools import partial
 
 import jax
@@ -15,10 +17,14 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from jaxct import linear, weights
-from jaxct.filters import Window, as_float, check_broadcast, convolve_rows, filter_response, map_views
+from jaxct.filters import Window, as_float, check_broadcast, convolve_rows, filter_response
 from jaxct.geometry import ParallelBeam, VolumeGrid
 from jaxct.reconstruct._redundancy import Redundancy, check_coverage, choose_redundancy, is_concrete, view_weights
 from jaxct.weights import CircularGeometry
+
+# A block of views has at least this many padded samples, and a multiple of so many views.
+_BLOCK_SAMPLES = 2**21
+_VIEWS = 8
 
 
 def reconstruct(
@@ -63,13 +69,42 @@ def _reconstruct(
     response = response / geometry.pixel_size[-1]
     start, wider = _extend(geometry, margin)
 
-    def weight_and_filter(views, share, cosine, response):
+    def block_image(views, index, share, cosine, response):
         weighted = views * (cosine * share).astype(dtype)
-        return convolve_rows(_place(weighted, start, margin), response)
+        filtered = convolve_rows(_place(weighted, start, margin), response)
+        return linear.back_project(filtered, wider[index], grid, model="voxel_driven")
 
-    operands = (_lift(a, rank) for a in (share, cosine, response))
-    filtered = map_views(weight_and_filter, projections, *operands)
-    return linear.back_project(filtered, wider, grid, model="voxel_driven")
+    operands = [_lift(a, rank) for a in (share, cosine, response)]
+    return _sum_blocks(block_image, _views_per_block(projections.shape, grid), projections, operands)
+
+
+def _views_per_block(shape: tuple[int, ...], grid: VolumeGrid) -> int:
+    """So many that spectra and weighted copies stay small beside the volume, which is passed over once a block."""
+    samples = max(_BLOCK_SAMPLES, math.prod(grid.shape) // 4)
+    return max(_VIEWS, samples // (2 * math.prod(shape[1:])) // _VIEWS * _VIEWS)
+
+
+def _sum_blocks(
+    function: Callable[..., jax.Array], block: int, views: jax.Array, operands: list[jax.Array]
+) -> jax.Array:
+    """The sum over blocks of views of ``function(views, index, *operands)``.
+
+    Operands have one entry per view, or a single one for all. A block is recomputed for a derivative.
+    """
+    num_views = views.shape[0]
+    if num_views <= block:
+        return function(views, slice(None), *operands)
+
+    @partial(jax.checkpoint, static_argnums=1)
+    def part(start: ArrayLike, count: int) -> jax.Array:
+        def take(array: jax.Array) -> jax.Array:
+            return jax.lax.dynamic_slice_in_dim(array, start, count) if array.shape[0] > 1 else array
+
+        return function(take(views), start + jnp.arange(count), *map(take, operands))
+
+    rest = num_views % block or block
+    starts = jnp.arange(rest, num_views, block)
+    return jax.lax.scan(lambda total, start: (total + part(start, block), None), part(0, rest), starts)[0]
 
 
 def _lift(array: jax.Array, rank: int) -> jax.Array:
