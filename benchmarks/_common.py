@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime
+import functools
 import os
 import platform
 import subprocess
@@ -31,6 +32,14 @@ def time_once(run: Callable[[], None]) -> Timing:
     after = _busy_seconds()
     others = None if busy is None or after is None else max(0.0, (after - busy) / seconds - cores)
     return Timing(seconds, cores, others)
+
+
+def time_iteration(iterate: Callable[[int], None], count: int) -> Timing:
+    """One iteration: the time of ``2 * count`` beyond that of ``count``, by ``count``. What comes before the first is
+    in both, and so in neither.
+    """
+    short, long = (time_once(functools.partial(iterate, n)) for n in (count, 2 * count))
+    return dataclasses.replace(long, seconds=(long.seconds - short.seconds) / count)
 
 
 def _busy_seconds() -> float | None:

@@ -94,6 +94,11 @@ class Worker:
             raise WorkerError(answer["error"])
         return answer
 
+    @property
+    def running(self) -> bool:
+        """The process has not ended."""
+        return self._process.poll() is None
+
     def close(self) -> None:
         """End the process."""
         try:

@@ -49,13 +49,13 @@ class Scan:
     def from_dict(cls, fields: dict[str, Any]) -> "Scan":
         return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()})
 
-    def scaled(self, factor: int) -> "Scan":
+    def scaled(self, factor: float) -> "Scan":
         """The same scan with fewer voxels, pixels and views, and everything but their size smaller in proportion."""
         return dataclasses.replace(
             self,
-            shape=tuple(n // factor for n in self.shape),
-            views=self.views // factor,
-            detector_shape=tuple(n // factor for n in self.detector_shape),
+            shape=tuple(int(n / factor) for n in self.shape),
+            views=int(self.views / factor),
+            detector_shape=tuple(int(n / factor) for n in self.detector_shape),
             radius=self.radius / factor,
             center=tuple(x / factor for x in self.center),
             source_origin_distance=self.source_origin_distance / factor,
@@ -97,12 +97,14 @@ _STACK: dict[str, Any] = _BALL | {
 }
 
 # The C and R scans differ from the ones they are named after in the detector alone, and take a quarter of the views.
+_W1 = Scan(beam="parallel", views=720, half_turns=1, pixel_size=1.0, **_DISK)
 WORKLOADS = {
-    "W1": Workload("2-D parallel", Scan(beam="parallel", views=720, half_turns=1, pixel_size=1.0, **_DISK)),
+    "W1": Workload("2-D parallel", _W1),
     "W2": Workload("2-D fan, flat", Scan(views=720, **_FAN)),
     "W3": Workload("3-D cone, flat", Scan(views=120, **_CONE)),
     "W4": Workload("FDK of W3", Scan(views=120, **_CONE), ("reconstruct",)),
     "W5": Workload("3-D parallel", Scan(views=180, **_STACK)),
+    "W7": Workload("an iteration of W1", _W1, ("cgls", "sirt")),
     "W2C": Workload("2-D fan, curved", Scan(views=180, detector="curved", **_FAN)),
     "W3C": Workload("3-D cone, curved", Scan(views=30, detector="curved", **_CONE)),
     "W3R": Workload("3-D cone, rolled detector", Scan(views=30, roll=0.1, **_CONE)),
@@ -144,8 +146,19 @@ def grid(scan: Scan) -> Any:
     return jaxct.VolumeGrid(scan.shape)
 
 
-def write_arrays(scan: Scan, folder: Path) -> None:
-    """Write the phantom, its exact projections (``ray`` and ``pixel``) and random inputs as ``.npy`` files.
+def write_arrays(scan: Scan, folder: Path, *, exact: bool = True) -> None:
+    """Write random inputs and, unless ``exact`` is False, the phantom and its exact projections as ``.npy`` files."""
+    rng = np.random.default_rng(0)
+    arrays = {
+        "volume": rng.standard_normal(scan.shape, np.float32),
+        "projections": rng.standard_normal(scan.projection_shape, np.float32),
+    }
+    for name, array in (arrays | (_exact_arrays(scan) if exact else {})).items():
+        np.save(folder / f"{name}.npy", np.asarray(array, np.float32))
+
+
+def _exact_arrays(scan: Scan) -> dict[str, Any]:
+    """The phantom and its projections.
 
     The phantom's voxels are averages over the voxel: its error is then the projector's, not an aliased edge's. ``ray``
     holds the line integrals through the pixels' centres, ``pixel`` averages of them over the pixels.
@@ -155,13 +168,8 @@ def write_arrays(scan: Scan, folder: Path) -> None:
     make = phantoms.disk if scan.ndim == 2 else phantoms.ball
     phantom = make(scan.radius, center=scan.center)
     oversample = 8 if scan.ndim == 2 else 4
-    rng = np.random.default_rng(0)
-    arrays = {
+    return {
         "phantom": phantom.rasterize(grid(scan), oversample=oversample),
         "ray": phantom.project(geometry(scan)),
         "pixel": phantom.project(geometry(scan), oversample=oversample),
-        "volume": rng.standard_normal(scan.shape, np.float32),
-        "projections": rng.standard_normal(scan.projection_shape, np.float32),
     }
-    for name, array in arrays.items():
-        np.save(folder / f"{name}.npy", np.asarray(array, np.float32))

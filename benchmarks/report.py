@@ -34,6 +34,15 @@ def name_of(record: Record) -> str:
     return system if operator == system else f"{system} {operator}"
 
 
+def failures(records: list[Record]) -> list[str]:
+    """A line for each operator that failed."""
+    return [
+        f"failed: {r['workload']} {r['direction']} {name_of(r)}: {first_line(r['error'])}"
+        for r in records
+        if r["status"] == "failed"
+    ]
+
+
 def first_line(message: str) -> str:
     """Of an error message, for a table; the whole stands in the results file."""
     return message.strip().split("\n", 1)[0]
@@ -62,12 +71,13 @@ def ratios(group: list[Record]) -> list[str]:
     ours, peers = ([r for r in done if (r["system"] == "jaxct") == own] for own in (True, False))
     if not ours or not peers:
         return []
-    body = [[name_of(a), *(_ratio(b["seconds"], a["seconds"]) for b in peers)] for a in ours]
+    body = [[name_of(a), *(ratio(b["seconds"], a["seconds"]) for b in peers)] for a in ours]
     heading = "Times as long as jaxct (ratio of medians; least and greatest within a round):"
     return ["", heading, "", table(["", *map(name_of, peers)], body)]
 
 
-def _ratio(peer: list[float], own: list[float]) -> str:
+def ratio(peer: list[float], own: list[float]) -> str:
+    """Of medians; in brackets the smallest and largest within one round."""
     pairs = [p / o for p, o in zip(peer, own, strict=False)]
     return f"{statistics.median(peer) / statistics.median(own):.2f} ({min(pairs):.2f}-{max(pairs):.2f})"
 
@@ -107,7 +117,7 @@ def head(results: Record) -> str:
 
 
 def _libraries(name: str, versions: dict[str, str]) -> str:
-    return f"{name}: " + (", ".join(f"{k} {v}" for k, v in versions.items()) or "did not start")
+    return f"{name}: " + (", ".join(f"{k} {v}" for k, v in versions.items()) or "not started")
 
 
 def rounded(value: Any) -> Any:
@@ -121,9 +131,13 @@ def rounded(value: Any) -> Any:
 
 def document(results: Record) -> str:
     """The whole report."""
+    return "\n".join([head(results), *sections(results)])
+
+
+def sections(results: Record) -> list[str]:
+    """The tables of all workloads."""
     groups = itertools.groupby(results["results"], key=lambda r: (r["workload"], r["direction"]))
-    sections = [section(results["workloads"][name]["title"], list(group)) for (name, _), group in groups]
-    return "\n".join([head(results), *sections])
+    return [section(results["workloads"][name]["title"], list(group)) for (name, _), group in groups]
 
 
 if __name__ == "__main__":

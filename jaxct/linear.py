@@ -144,8 +144,14 @@ def _check_values(geometry: Geometry, grid: VolumeGrid, model: str) -> None:
         _near_axial.add(geometry)
 
 
+@jax.jit
+def _vectors(geometry: Geometry) -> ParallelVectors | ConeVectors:
+    """In one program: compiling operation by operation would be most of the time of a first call."""
+    return geometry.to_vectors()
+
+
 def _check_sources(geometry: Geometry, grid: VolumeGrid) -> None:
-    vectors = geometry.to_vectors()
+    vectors = _vectors(geometry)
     if isinstance(vectors, ParallelVectors):
         return
     half = 0.5 * np.asarray(grid.shape) * np.asarray(grid.voxel_size)
@@ -159,7 +165,7 @@ def _check_sources(geometry: Geometry, grid: VolumeGrid) -> None:
 
 
 def _check_rows(geometry: Geometry, model: str) -> None:
-    row_axis = np.asarray(geometry.to_vectors().row_axis)
+    row_axis = np.asarray(_vectors(geometry).row_axis)
     cosine = np.abs(row_axis[:, 0]) / np.linalg.norm(row_axis, axis=-1)
     if (cosine < _MIN_ROW_COSINE).any():
         view = int(np.argmin(cosine))

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
@@ -58,6 +59,178 @@ def test_a_wrong_option_gets_one_clear_line():
     run = subprocess.run([*RUN, "--workloads", "W99"], capture_output=True, text=True)
     assert run.returncode == 2
     assert "unknown: W99" in run.stderr
+
+
+@pytest.fixture(scope="module")
+def cpu_outcome(tmp_path_factory):
+    """A small run of a workload that the other script's test does not have."""
+    folder = tmp_path_factory.mktemp("benchmark")
+    options = ["--size", "small", "--repeats", "1", "--no-peers", "--workloads", "W7", "--parts", "workloads"]
+    command = [sys.executable, BENCHMARKS / "cpu_peers.py", *options, "--output", folder]
+    run = subprocess.run(command, capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout + run.stderr
+    return folder, json.loads((folder / "cpu-peers.json").read_text())
+
+
+def test_iterations_are_measured(cpu_outcome):
+    _, results = cpu_outcome
+    assert results["complete"]
+    assert [(r["workload"], r["direction"], r["status"]) for r in results["results"]] == [
+        ("W7", "cgls", "ok"),
+        ("W7", "sirt", "ok"),
+    ]
+    # Six iterations: CGLS is nearly there, SIRT on its way.
+    assert [r["rmse"] for r in results["results"]] == pytest.approx([0.05, 0.17], abs=0.01)
+
+
+def test_the_cpu_report_has_all_targets(cpu_outcome):
+    folder, results = cpu_outcome
+    assert [target["verdict"] for target in results["targets"]] == ["not measured"] * 15
+    text = (folder / "cpu-peers.md").read_text()
+    assert all(text.count(f"| {target['text']}") == 1 for target in results["targets"])
+
+
+@pytest.fixture
+def cpu_report(monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    return importlib.import_module("_cpu_report")
+
+
+def made_up(system, operator, direction="forward", **more):
+    names = {"workload": "W1", "direction": direction, "system": system, "operator": operator}
+    return {**names, "status": "ok", **more}
+
+
+def errors(ray, pixel):
+    return {"error_ray": ray, "error_pixel": pixel}
+
+
+def speed_target(cpu_report, direction, records):
+    lists = {"slices": [], "first_calls": [], "imports": {}}
+    rows = cpu_report.targets({"results": records, **lists})
+    return next(row for row in rows if row.text.startswith(f"W1 {direction}"))
+
+
+def test_a_target_takes_the_fastest_of_either_side(cpu_report):
+    records = [
+        made_up("jaxct", "siddon", median_s=1.0, **errors(0.2, 0.1)),  # fastest, but less exact
+        made_up("jaxct", "joseph", median_s=2.0, **errors(0.105, 0.1)),
+        made_up("jaxct", "distance_driven", median_s=3.0, **errors(0.1, 0.1)),
+        made_up("astra", "linear", median_s=12.0, **errors(0.1, 0.1)),
+        made_up("astra", "line", median_s=13.0, **errors(0.3, 0.3)),
+    ]
+    target = speed_target(cpu_report, "forward", records)
+    assert (target.reached, target.model, target.peer, target.verdict) == (6.0, "joseph", "astra linear", "met")
+    target = speed_target(cpu_report, "forward", [records[0], records[3]])
+    assert (target.reached, target.verdict) == (None, "no model is as exact")
+
+
+def test_an_unmatched_back_projector_does_not_count(cpu_report):
+    exact = errors(0.1, 0.1)
+    records = [
+        *(made_up(system, "joseph", median_s=1.0, **exact) for system in ("jaxct", "rtk")),
+        made_up("jaxct", "joseph", "back", median_s=2.0, adjoint_gap=1e-9),
+        made_up("jaxct", "voxel_driven", "back", median_s=1.0),
+        made_up("rtk", "joseph", "back", median_s=8.0, adjoint_gap=1e-9),
+        made_up("rtk", "fdk_back_projector", "back", median_s=1.0),
+        made_up("other", "unlike", "back", median_s=1.0, adjoint_gap=1e-5),
+    ]
+    target = speed_target(cpu_report, "back", records)
+    assert (target.reached, target.model, target.peer, target.verdict) == (4.0, "joseph", "rtk joseph", "missed")
+
+
+def test_the_other_targets_are_times_of_jaxct(cpu_report):
+    slices = [
+        made_up("jaxct", f"{m}, {how}", median_s=s)
+        for m, how, s in (
+            ("siddon", "vmap", 3.0),
+            ("siddon", "calls", 10.0),
+            ("joseph", "vmap", 2.0),
+            ("joseph", "calls", 2.5),
+        )
+    ]
+    calls = [made_up("jaxct", m, median_s=s) for m, s in (("siddon", 0.1), ("joseph", 0.6))]
+    imports = {"jax": [1.0, 1.1, 5.0], "jaxct": [1.2, 1.3, 1.2]}
+    results = {"results": [], "slices": slices, "first_calls": calls, "imports": imports}
+    found = [(t.reached, t.model, t.verdict) for t in cpu_report.targets(results) if t.reached is not None]
+    assert found == [
+        (pytest.approx(0.8), "joseph", "missed"),  # the fastest by vmap, not the one that gains most
+        (pytest.approx(0.6), "joseph, forward", "missed"),
+        (pytest.approx(0.1), "", "met"),
+    ]
+
+
+def test_a_batch_is_what_its_calls_are(cpu_report):
+    """The 64 images are different ones, and the first is the one that was given."""
+    scan = importlib.import_module("_workloads").WORKLOADS["W1"].scan.scaled(32)
+    slices = importlib.import_module("peers.jaxct_slices")
+    volume = np.random.default_rng(0).random(scan.shape, np.float32)
+    found = []
+    for operator in ("joseph, vmap", "joseph, calls"):
+        prepared = slices.prepare(scan, "forward", operator, 1)
+        prepared.load(volume)
+        prepared.run()
+        found.append(prepared.result())
+    np.testing.assert_allclose(*found, rtol=1e-5)
+    np.testing.assert_allclose(found[0].sum(1), volume.sum(), rtol=0.1)
+
+
+class MadeUpWorker:
+    """One library projects 1e9 voxels x views a second, the other 2e5: more than a second for the largest image."""
+
+    running = True
+
+    def __init__(self, python, adapter, threads):
+        self.rate = 1e9 * threads if adapter == "jaxct" else 2e5
+
+    def send(self, do, **arguments):
+        pass
+
+    def receive(self):
+        return {"versions": {"a": "1"}}
+
+    def ask(self, do, **case):
+        if do == "start":
+            self.seconds = np.prod(case["scan"]["shape"]) * case["scan"]["views"] / self.rate
+            return {"first_s": 1.0, "before_mb": 1.0}
+        return {"seconds": float(self.seconds), "cores": 1.0, "other_cores": 0.0, "peak_mb": 2.0}
+
+    def close(self):
+        pass
+
+
+@pytest.fixture
+def curves(cpu_report, monkeypatch):
+    """Results of the parts that are plotted."""
+    comparison, parts = (importlib.import_module(name) for name in ("_comparison", "_cpu_parts"))
+    monkeypatch.setattr(comparison, "Worker", MadeUpWorker)
+    systems = dict.fromkeys(("jaxct", "astra"), sys.executable)
+    settings = comparison.Settings(systems, ("joseph",), repeats=2, seconds=20.0, threads=3)
+    results = comparison.new_results("cpu_peers", "small", settings) | {"sizes": [], "threads": []}
+    for measure in (parts.measure_sizes, parts.measure_threads):
+        list(measure(results, ("W1", "W3"), settings))
+    return results
+
+
+def test_curves_leave_out_what_is_slow(cpu_report, curves):
+    found = cpu_report.size_curves(curves)
+    assert list(found) == [("W1", "forward"), ("W1", "back"), ("W3", "forward"), ("W3", "back")]
+    assert [x for x, _ in found["W1", "forward"]["jaxct joseph"]] == [64, 128, 256]
+    # 256^2 voxels and 360 views would take it 118 s.
+    assert found["W1", "forward"]["astra linear"] == [(64, pytest.approx(2e-4))]
+    assert list(found["W3", "back"]) == ["jaxct joseph"]
+    for lines in cpu_report.thread_curves(curves).values():
+        assert lines == {"jaxct joseph": [(1, 1.0), (2, pytest.approx(2.0)), (3, pytest.approx(3.0))]}
+
+
+def test_curves_are_plotted_where_matplotlib_is(curves, tmp_path, monkeypatch):
+    plots = importlib.import_module("_cpu_plots")
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    assert list(plots.draw(curves, tmp_path / "run")) == ["no plots: matplotlib is not installed"]
+    monkeypatch.undo()
+    pytest.importorskip("matplotlib")
+    assert list(plots.draw(curves, tmp_path / "run")) == ["wrote run-sizes.png", "wrote run-threads.png"]
+    assert {path.name for path in tmp_path.iterdir()} == {"run-sizes.png", "run-threads.png"}
 
 
 # What nvcc 13.0 says of three kernels, the PTX cut down to what comes before their bodies. The 4 and 8 bytes of the

@@ -3,6 +3,8 @@
 Its images begin with the row of largest y; angles and detector agree with jaxct's. pip install astra-toolbox
 """
 
+from typing import Any
+
 import numpy as np
 from _workloads import Scan
 
@@ -19,8 +21,23 @@ def versions() -> dict[str, str]:
     return {"astra-toolbox": astra.__version__, "numpy": np.__version__}
 
 
-def prepare(scan: Scan, direction: str, operator: str, threads: int) -> "_Operator":
-    return _Operator(scan, direction, operator)
+def prepare(scan: Scan, direction: str, operator: str, threads: int) -> "_Operator | _Algorithm":
+    return (_Algorithm if direction in ("cgls", "sirt") else _Operator)(scan, direction, operator)
+
+
+def _create(scan: Scan, operator: str) -> tuple[int, dict[str, Any], dict[str, Any]]:
+    """A projector, and the geometries of its images and projections."""
+    import astra
+
+    volumes = astra.create_vol_geom(*scan.shape)
+    (cols,) = scan.detector_shape
+    if scan.beam == "parallel":
+        projections = astra.create_proj_geom("parallel", scan.pixel_size, cols, scan.angles)
+    else:
+        origin, detector = scan.source_origin_distance, scan.source_detector_distance
+        projections = astra.create_proj_geom("fanflat", scan.pixel_size, cols, scan.angles, origin, detector - origin)
+        operator += "_fanflat"
+    return astra.create_projector(operator, projections, volumes), volumes, projections
 
 
 class _Operator:
@@ -28,17 +45,7 @@ class _Operator:
         import astra
 
         self._astra, self._forward = astra, direction == "forward"
-        self._volumes = astra.create_vol_geom(*scan.shape)
-        (cols,) = scan.detector_shape
-        if scan.beam == "parallel":
-            self._scan = astra.create_proj_geom("parallel", scan.pixel_size, cols, scan.angles)
-        else:
-            origin, detector = scan.source_origin_distance, scan.source_detector_distance
-            self._scan = astra.create_proj_geom(
-                "fanflat", scan.pixel_size, cols, scan.angles, origin, detector - origin
-            )
-            operator += "_fanflat"
-        self._projector = astra.create_projector(operator, self._scan, self._volumes)
+        self._projector, self._volumes, self._scan = _create(scan, operator)
         self._algorithm: int | None = None
 
     def load(self, array: np.ndarray) -> None:
@@ -67,3 +74,29 @@ class _Operator:
 
     def _turned(self, array: np.ndarray) -> np.ndarray:
         return np.ascontiguousarray(array[::-1] if self._forward else array)
+
+
+class _Algorithm:
+    """An algorithm begins anew every time: ASTRA's CGLS goes on where it was when it is run again."""
+
+    def __init__(self, scan: Scan, direction: str, operator: str):
+        import astra
+
+        self._astra = astra
+        projector, volumes, self._scan = _create(scan, operator)
+        self._image = astra.data2d.create("-vol", volumes)
+        self._config = astra.astra_dict(direction.upper())
+        self._config["ProjectorId"] = projector
+        self._config["ReconstructionDataId"] = self._image
+
+    def load(self, array: np.ndarray) -> None:
+        self._config["ProjectionDataId"] = self._astra.data2d.create("-sino", self._scan, array)
+
+    def iterate(self, count: int) -> None:
+        self._astra.data2d.store(self._image, 0)
+        algorithm = self._astra.algorithm.create(self._config)
+        self._astra.algorithm.run(algorithm, count)
+        self._astra.algorithm.delete(algorithm)
+
+    def result(self) -> np.ndarray:
+        return self._astra.data2d.get(self._image)[::-1]
