@@ -6,18 +6,18 @@ target_include_directories(jaxct_native_flags INTERFACE "${PROJECT_SOURCE_DIR}/x
 target_include_directories(jaxct_native_flags SYSTEM INTERFACE "${JAXCT_XLA_INCLUDE_DIR}")
 target_link_libraries(jaxct_native_flags INTERFACE Threads::Threads)
 
-if(MSVC)
-  set(_flags /W4 /permissive- /fp:precise /openmp:experimental $<$<BOOL:${JAXCT_WERROR}>:/WX>)
-else()
-  # Most of what -ffast-math gives, without its licence to break NaN and infinity. No contraction: a multiply-add fused
-  # in one instruction set and not in another would make results depend on the machine.
-  set(_flags -fno-math-errno -fno-trapping-math -ffp-contract=off -fopenmp-simd)
-  # Not -Wpedantic: under it GCC rejects XLA's C header even as a system header.
-  list(APPEND _flags -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -Wdouble-promotion -Wcast-qual
-       -Wnon-virtual-dtor -Woverloaded-virtual -Wundef $<$<BOOL:${JAXCT_WERROR}>:-Werror>)
-  # `omp simd` is a wish: a loop that Clang leaves scalar is no fault of the source.
-  list(APPEND _flags $<$<CXX_COMPILER_ID:Clang,AppleClang>:-Wno-pass-failed>)
+if(NOT CMAKE_CXX_COMPILER_ID MATCHES "GNU|Clang" OR MSVC)
+  message(FATAL_ERROR "jaxct's loops use the vector types of GCC and Clang; got ${CMAKE_CXX_COMPILER_ID}.")
 endif()
+
+# Most of what -ffast-math gives, without its licence to break NaN and infinity. No contraction: a multiply-add fused
+# in one instruction set and not in another would make results depend on the machine.
+set(_flags -fno-math-errno -fno-trapping-math -ffp-contract=off -fopenmp-simd)
+# Not -Wpedantic: under it GCC rejects XLA's C header even as a system header.
+list(APPEND _flags -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -Wdouble-promotion -Wcast-qual
+     -Wnon-virtual-dtor -Woverloaded-virtual -Wundef $<$<BOOL:${JAXCT_WERROR}>:-Werror>)
+# `omp simd` is a wish: a loop that Clang leaves scalar is no fault of the source.
+list(APPEND _flags $<$<CXX_COMPILER_ID:Clang,AppleClang>:-Wno-pass-failed>)
 
 if(JAXCT_SANITIZE)
   set(_sanitize "-fsanitize=${JAXCT_SANITIZE}" -fno-sanitize-recover=all)

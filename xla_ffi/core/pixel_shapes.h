@@ -50,9 +50,7 @@ struct Hat {
 
   T position;
 
-  JAXCT_HD T weight(Index<T> i) const {
-    return max_of(T(0), T(1) - abs_of(position - (static_cast<T>(i) + T(0.5))));
-  }
+  JAXCT_HD T weight(Index<T> i) const { return max_of(T(0), T(1) - abs_of(position - (static_cast<T>(i) + T(0.5)))); }
 
   JAXCT_HD Range<Index<T>> range(int32_t n) const { return index_range(begin(), end(), n); }
   JAXCT_HD T begin() const { return position - T(0.5); }

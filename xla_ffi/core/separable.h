@@ -76,8 +76,7 @@ struct FootprintModel {
   // How much depth differs between the voxel's centre and any corner.
   template <typename T>
   JAXCT_HD static T half_depth(const View<T>& view) {
-    return T(0.5) *
-           max_of(abs_of(view.depth.slope[1]) + abs_of(view.depth.slope[2]), abs_of(view.depth.slope[0]));
+    return T(0.5) * max_of(abs_of(view.depth.slope[1]) + abs_of(view.depth.slope[2]), abs_of(view.depth.slope[0]));
   }
 
   template <typename T>

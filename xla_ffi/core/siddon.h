@@ -18,7 +18,8 @@ struct Siddon : LineModel {
     const auto falls = slope < T(0);
     // A slope of zero, of either sign, puts the face at an infinite distance.
     const T face = clamp(T(0.5) + (T(0.5) - fraction) / select(falls, slope, abs_of(slope)), begin, end);
-    return {{select(falls, face, begin), select(falls, begin, face)}, {select(falls, end, face), select(falls, face, end)}};
+    return {{select(falls, face, begin), select(falls, begin, face)},
+            {select(falls, end, face), select(falls, face, end)}};
   }
 
   template <typename T>

@@ -120,8 +120,8 @@ struct AxialLoops {
 
   // use() once or more often, with other pixels of the columns' footprints each time.
   template <typename Use>
-  void with_footprints(const ViewBlock<Model, T>& views, const Rectangle& r, IndexRange band,
-                       Footprints<T>* footprints, Use&& use) const {
+  void with_footprints(const ViewBlock<Model, T>& views, const Rectangle& r, IndexRange band, Footprints<T>* footprints,
+                       Use&& use) const {
     bool more = true;
     for (int32_t group = 0; more; ++group) {
       more = is_image() ? views.template compute<true>(r, band, group, footprints)

@@ -73,18 +73,18 @@ struct IndexOf<Lanes<T>> {
 template <typename T>
 struct Epsilon<Lanes<T>> : Epsilon<T> {};
 
-#define JAXCT_LANEWISE(op)                                      \
-  template <typename T>                                         \
-  JAXCT_HD Lanes<T> operator op(Lanes<T> a, Lanes<T> b) {       \
-    return Lanes<T>(a.v op b.v);                                \
-  }                                                             \
-  template <typename T>                                         \
+#define JAXCT_LANEWISE(op)                                                  \
+  template <typename T>                                                     \
+  JAXCT_HD Lanes<T> operator op(Lanes<T> a, Lanes<T> b) {                   \
+    return Lanes<T>(a.v op b.v);                                            \
+  }                                                                         \
+  template <typename T>                                                     \
   JAXCT_HD LaneIndices<T> operator op(LaneIndices<T> a, LaneIndices<T> b) { \
-    return LaneIndices<T>(a.v op b.v);                          \
-  }                                                             \
-  template <typename T>                                         \
-  JAXCT_HD LaneIndices<T> operator op(LaneIndices<T> a, int32_t b) { \
-    return LaneIndices<T>(a.v op b);                            \
+    return LaneIndices<T>(a.v op b.v);                                      \
+  }                                                                         \
+  template <typename T>                                                     \
+  JAXCT_HD LaneIndices<T> operator op(LaneIndices<T> a, int32_t b) {        \
+    return LaneIndices<T>(a.v op b);                                        \
   }
 JAXCT_LANEWISE(+)
 JAXCT_LANEWISE(-)
@@ -192,8 +192,8 @@ JAXCT_HD Lanes<T> sqrt_of(Lanes<T> x) {
   return root;
 }
 
-// To a few units in the last place for floats. The polynomial is a minimax fit of atan(t) / t on [0, tan(pi / 8)], where
-// the angle is reduced to by turns of pi / 4.
+// To a few units in the last place for floats. The polynomial is a minimax fit of atan(t) / t on [0, tan(pi / 8)],
+// where the angle is reduced to by turns of pi / 4.
 template <typename T>
 JAXCT_HD Lanes<T> angle_of(Lanes<T> y, Lanes<T> x) {
   if constexpr (sizeof(T) != sizeof(float)) {
@@ -208,8 +208,8 @@ JAXCT_HD Lanes<T> angle_of(Lanes<T> y, Lanes<T> x) {
     const Number denominator = select(full, size, select(half, size + x, x));
     const Number turned = select(full, Number(T(1.57079633)), select(half, Number(T(0.785398163)), zero));
     const Number t = numerator / denominator, z = t * t;
-    const Number fit = ((Number(T(0.08053721)) * z - Number(T(0.13877678))) * z + Number(T(0.1997771))) * z -
-                       Number(T(0.33332949));
+    const Number fit =
+        ((Number(T(0.08053721)) * z - Number(T(0.13877678))) * z + Number(T(0.1997771))) * z - Number(T(0.33332949));
     const Number angle = turned + (t + t * z * fit);
     return select(y < zero, -angle, angle);
   }
@@ -288,9 +288,8 @@ JAXCT_HD void store_transposed(const Lanes<T> (&in)[4], T* out) {
     const auto a = (__m256)in[0].v, b = (__m256)in[1].v, c = (__m256)in[2].v, d = (__m256)in[3].v;
     const __m256 low_1 = _mm256_unpacklo_ps(a, b), high_1 = _mm256_unpackhi_ps(a, b);
     const __m256 low_2 = _mm256_unpacklo_ps(c, d), high_2 = _mm256_unpackhi_ps(c, d);
-    const __m256 rows[4] = {
-        _mm256_shuffle_ps(low_1, low_2, 0x44), _mm256_shuffle_ps(low_1, low_2, 0xee),
-        _mm256_shuffle_ps(high_1, high_2, 0x44), _mm256_shuffle_ps(high_1, high_2, 0xee)};
+    const __m256 rows[4] = {_mm256_shuffle_ps(low_1, low_2, 0x44), _mm256_shuffle_ps(low_1, low_2, 0xee),
+                            _mm256_shuffle_ps(high_1, high_2, 0x44), _mm256_shuffle_ps(high_1, high_2, 0xee)};
     for (int row = 0; row < 4; ++row) {
       _mm_storeu_ps(out + 4 * row, _mm256_castps256_ps128(rows[row]));
       _mm_storeu_ps(out + 4 * (row + 4), _mm256_extractf128_ps(rows[row], 1));

@@ -161,9 +161,8 @@ JAXCT_HD void collect(T edge, T slope, const T* rows, IndexRange range, int32_t 
   const T begin = edge + Row::support_begin(slope);
   const T inverse = T(1) / slope;
   const T slack = T(1e-2);
-  IndexRange z_range =
-      index_range((static_cast<T>(range.begin) - begin - Row::support_width(slope)) * inverse - slack,
-                  (static_cast<T>(range.end) - begin) * inverse + T(1) + slack, num_slices);
+  IndexRange z_range = index_range((static_cast<T>(range.begin) - begin - Row::support_width(slope)) * inverse - slack,
+                                   (static_cast<T>(range.end) - begin) * inverse + T(1) + slack, num_slices);
   z_range.begin -= z_range.begin % kLanes<T>;
   const auto add = [&](int32_t z, Number value) { store(load_lanes(slices + z) + value, slices + z); };
   const int32_t lowest = range.begin - 3, highest = range.end;

@@ -44,9 +44,9 @@ class RayBundle {
     }
     // The source is outside the grid, and so clips a slab only where it is beside it.
     for (int lane = 0; lane < kLanes<T>; ++lane)
-      clipped_ = clipped_ || (step_[lane] > T(0) && (ascends_[lane] > T(0)
-                                                         ? origin_[lane] > static_cast<T>(slabs_.begin) - T(1)
-                                                         : origin_[lane] < static_cast<T>(slabs_.end)));
+      clipped_ = clipped_ ||
+                 (step_[lane] > T(0) && (ascends_[lane] > T(0) ? origin_[lane] > static_cast<T>(slabs_.begin) - T(1)
+                                                               : origin_[lane] < static_cast<T>(slabs_.end)));
   }
 
   bool empty() const { return slabs_.empty(); }
@@ -64,8 +64,8 @@ class RayBundle {
  private:
   template <bool kClipped, typename Visit>
   JAXCT_HD void walk_slabs(Visit&& visit) const {
-    const Number position = load_lanes(position_), slope = load_lanes(slope_), origin = load_lanes(origin_),
-                 zero(T(0)), one(T(1));
+    const Number position = load_lanes(position_), slope = load_lanes(slope_), origin = load_lanes(origin_), zero(T(0)),
+                 one(T(1));
     const auto ascends = load_lanes(ascends_) > zero;
     for (int32_t k = slabs_.begin; k < slabs_.end; ++k) {
       const Number at = slope * Number(static_cast<T>(k) - middle_) + position;
@@ -183,8 +183,8 @@ class PlanarRays {
     const bool is_a = walk.minor_a == minor;
     const Number position(is_a ? walk.a : walk.b), slope(is_a ? walk.slope_a : walk.slope_b), zero(T(0)), one(T(1));
     const Number value(walk.step * p_.in[v * p_.scan.cols + col]);
-    const bool clipped = walk.ascending ? walk.origin > static_cast<T>(slabs.begin - 1)
-                                        : walk.origin < static_cast<T>(slabs.end);
+    const bool clipped =
+        walk.ascending ? walk.origin > static_cast<T>(slabs.begin - 1) : walk.origin < static_cast<T>(slabs.end);
     const Lines<T>& lines = walk.axis == 1 ? rows : columns;
     T* const to = lines[0];
     const auto length = static_cast<int32_t>(lines.length());
