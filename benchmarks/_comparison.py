@@ -19,13 +19,13 @@ from typing import Any
 import numpy as np
 from _common import describe_machine, load_average
 from _remote import Worker, WorkerError
-from _workloads import SIZES, WORKLOADS, Scan, write_arrays
+from _workloads import ITERATIVE, SIZES, WORKLOADS, Scan, write_arrays
 from report import Record, rounded
 
 # Adapters whose operators begin with the name of one of jaxct's models.
 OURS = ("jaxct", "jaxct_slices")
 # Forward and back projections in what is timed; one unless named.
-PASSES = {"cgls": 2, "sirt": 2}
+PASSES = dict.fromkeys(ITERATIVE, 2)
 # Rounds that a comparison has at least, even when they take longer than it may.
 MIN_ROUNDS = 2
 

@@ -1,7 +1,7 @@
 """What the CPU benchmark measures beside the workloads: batches, first calls, and curves over sizes and threads."""
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from _comparison import Case, Crew, Settings, Task, arrays_of, cases_of, compare, note_versions
@@ -20,7 +20,7 @@ _KEPT = ("workload", "direction", "system", "operator", "size", "threads")
 _KEPT += ("status", "error", "seconds", "median_s", "gups", "other_cores")
 
 
-def measure_slices(results: dict[str, Any], names: Sequence[str], settings: Settings) -> Iterator[None]:
+def measure_slices(results: dict[str, Any], settings: Settings) -> Iterator[None]:
     """64 images by vmap, and by one call after another."""
     ours = dataclasses.replace(settings, systems={"jaxct_slices": settings.systems["jaxct"]})
     scan = _scan(results, "W1", SLICE_FACTOR)
@@ -30,21 +30,22 @@ def measure_slices(results: dict[str, Any], names: Sequence[str], settings: Sett
             group = [r | {"system": "jaxct"} for r in compare(task, cases_of(task, ours), crew, ours)]
             # GUPS would be those of a single image.
             results["slices"] += [_brief(r, gups=None) for r in _noted(results, group)]
-    yield
+            yield
 
 
-def measure_start(results: dict[str, Any], names: Sequence[str], settings: Settings) -> Iterator[None]:
+def measure_start(results: dict[str, Any], settings: Settings) -> Iterator[None]:
     """Imports and first calls."""
     results["imports"] = import_times(settings.repeats)
+    yield
     for record in first_calls(settings):
         results["first_calls"].append(record)
-    yield
+        yield
 
 
-def measure_sizes(results: dict[str, Any], names: Sequence[str], settings: Settings) -> Iterator[None]:
+def measure_sizes(results: dict[str, Any], settings: Settings) -> Iterator[None]:
     """All operators on smaller and larger scans. The workload's own size is not run again where that is done."""
     with Crew(settings.systems) as crew:
-        for name in (n for n in CURVES if n in names):
+        for name in _curves(results):
             rates: dict[tuple[str, str, str], float] | None = None
             for step in STEPS:
                 if step == 1 and name in results["workloads"]:
@@ -74,11 +75,11 @@ def _measure_size(
             yield from (r | {"size": scan.shape[-1]} for r in compare(task, cases, crew, settings))
 
 
-def measure_threads(results: dict[str, Any], names: Sequence[str], settings: Settings) -> Iterator[None]:
+def measure_threads(results: dict[str, Any], settings: Settings) -> Iterator[None]:
     """jaxct on one processor and on more, taking turns."""
     ours = dataclasses.replace(settings, systems={"jaxct": settings.systems["jaxct"]})
     with Crew(ours.systems) as crew:
-        for name in (n for n in CURVES if n in names):
+        for name in _curves(results):
             scan = _scan(results, name)
             with arrays_of(scan, exact=False) as folder:
                 for direction in DIRECTIONS:
@@ -91,6 +92,11 @@ def measure_threads(results: dict[str, Any], names: Sequence[str], settings: Set
 def thread_counts(most: int) -> list[int]:
     """Powers of two below the largest, and the largest."""
     return [*(2**i for i in range(most.bit_length()) if 2**i < most), most]
+
+
+def _curves(results: dict[str, Any]) -> list[str]:
+    """The workloads that are drawn, as far as they were asked for."""
+    return [name for name in CURVES if name in results["settings"]["workloads"]]
 
 
 def _scan(results: dict[str, Any], name: str, factor: float = 1) -> Scan:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import report
@@ -103,23 +103,23 @@ def _errors(record: Record, records: Sequence[Record]) -> dict[str, float]:
 def _slices(records: Sequence[Record], direction: str) -> Target:
     """Of the model that is fastest by vmap."""
     target = Target(f"64 slices by vmap, {direction}: in units of 64 calls", f"<= {MOST_OF_CALLS:g}")
-    mapped = [r for r in select(records, direction=direction) if r["operator"].endswith(", vmap")]
-    ratios = {_model(r): slice_ratio(records, r) for r in sorted(mapped, key=lambda r: r["median_s"], reverse=True)}
-    known = {model: ratio for model, ratio in ratios.items() if ratio is not None}
+    known = [(m, calls) for m, calls in _slice_pairs(records) if calls and m["direction"] == direction]
     if not known:
         return target
-    model, ratio = known.popitem()
-    return dataclasses.replace(target, reached=ratio, model=model, verdict=_verdict(ratio <= MOST_OF_CALLS))
+    mapped, calls = min(known, key=lambda pair: pair[0]["median_s"])
+    ratio = mapped["median_s"] / calls["median_s"]
+    return dataclasses.replace(target, reached=ratio, model=_model(mapped), verdict=_verdict(ratio <= MOST_OF_CALLS))
 
 
 def _model(record: Record) -> str:
     return record["operator"].partition(",")[0]
 
 
-def slice_ratio(records: Sequence[Record], mapped: Record) -> float | None:
-    """A batch's median in units of that of as many calls; None where those failed."""
-    calls = select(records, direction=mapped["direction"], operator=f"{_model(mapped)}, calls")
-    return mapped["median_s"] / calls[0]["median_s"] if calls else None
+def _slice_pairs(records: Sequence[Record]) -> Iterator[tuple[Record, Record | None]]:
+    """Every batch, and as many calls; None where those failed."""
+    for mapped in (r for r in select(records) if r["operator"].endswith(", vmap")):
+        calls = select(records, direction=mapped["direction"], operator=f"{_model(mapped)}, calls")
+        yield mapped, next(iter(calls), None)
 
 
 def _first_call(records: Sequence[Record]) -> Target:
@@ -144,12 +144,6 @@ def _verdict(met: bool) -> str:
     return "met" if met else "missed"
 
 
-def document(results: Record) -> str:
-    """The whole report in Markdown."""
-    parts = [report.head(results), target_table(results), *report.sections(results)]
-    return "\n".join([*parts, *(text for make in EXTRAS.values() if (text := make(results)))])
-
-
 def target_table(results: Record) -> str:
     """What was wanted, beside what was reached."""
     body = [[t.text, t.wanted, cell(t.reached, ".3g"), t.model, t.peer, t.verdict] for t in targets(results)]
@@ -159,14 +153,11 @@ def target_table(results: Record) -> str:
 
 def slice_table(results: Record) -> str:
     """Batches beside calls."""
-    records = results["slices"]
-    mapped = [r for r in select(records) if r["operator"].endswith(", vmap")]
     body = []
-    for r in mapped:
-        calls = select(records, direction=r["direction"], operator=f"{_model(r)}, calls")
-        ratio = report.ratio(r["seconds"], calls[0]["seconds"]) if calls else ""
-        seconds = [cell(c["median_s"], ".3g") for c in (r, *calls)]
-        body.append([f"{r['direction']}: {_model(r)}", *seconds, *[""] * (2 - len(seconds)), ratio])
+    for mapped, calls in _slice_pairs(results["slices"]):
+        ratio = report.ratio(mapped["seconds"], calls["seconds"]) if calls else ""
+        seconds = [cell(r["median_s"], ".3g") if r else "" for r in (mapped, calls)]
+        body.append([f"{mapped['direction']}: {_model(mapped)}", *seconds, ratio])
     heading = ["", "vmap, median s", "64 calls, median s", "ratio"]
     return "\n".join(["## 64 slices of one geometry", "", table(heading, body), ""]) if body else ""
 
@@ -192,9 +183,6 @@ def thread_table(results: Record) -> str:
     """Times as fast as on one processor."""
     return _curve_table("Times as fast as on one processor, by threads", thread_curves(results), ".2f")
 
-
-# Part of the benchmark -> its tables.
-EXTRAS = {"slices": slice_table, "start": start_table, "sizes": size_table, "threads": thread_table}
 
 # (workload, direction) -> operator -> sorted points.
 Curves = dict[tuple[str, str], dict[str, list[tuple[int, float]]]]

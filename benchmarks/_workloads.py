@@ -96,6 +96,9 @@ _STACK: dict[str, Any] = _BALL | {
     "pixel_size": 1.0,
 }
 
+# Directions that are algorithms, named as jaxct and ASTRA name them.
+ITERATIVE = ("cgls", "sirt")
+
 # The C and R scans differ from the ones they are named after in the detector alone, and take a quarter of the views.
 _W1 = Scan(beam="parallel", views=720, half_turns=1, pixel_size=1.0, **_DISK)
 WORKLOADS = {
@@ -104,7 +107,7 @@ WORKLOADS = {
     "W3": Workload("3-D cone, flat", Scan(views=120, **_CONE)),
     "W4": Workload("FDK of W3", Scan(views=120, **_CONE), ("reconstruct",)),
     "W5": Workload("3-D parallel", Scan(views=180, **_STACK)),
-    "W7": Workload("an iteration of W1", _W1, ("cgls", "sirt")),
+    "W7": Workload("an iteration of W1", _W1, ITERATIVE),
     "W2C": Workload("2-D fan, curved", Scan(views=180, detector="curved", **_FAN)),
     "W3C": Workload("3-D cone, curved", Scan(views=30, detector="curved", **_CONE)),
     "W3R": Workload("3-D cone, rolled detector", Scan(views=30, roll=0.1, **_CONE)),

@@ -13,20 +13,23 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import _cpu_report
 import report
 from _comparison import Settings, measure_workloads, new_results, save
 from _cpu_parts import measure_sizes, measure_slices, measure_start, measure_threads
 from _cpu_plots import draw
+from _cpu_report import size_table, slice_table, start_table, target_table, targets, thread_table
 from _options import add_options, choices, settings_of
 
 WORKLOADS = ("W1", "W2", "W3", "W4", "W5", "W7")
+# Adds to the results, yielding after each step.
+Measure = Callable[[dict[str, Any], Settings], Iterator[None]]
+MakeTable = Callable[[dict[str, Any]], str]
 # In the order in which they run: all but the workloads measure, and their tables come when they are done.
-EXTRAS: dict[str, Callable[[dict[str, Any], Sequence[str], Settings], Iterator[None]]] = {
-    "slices": measure_slices,
-    "start": measure_start,
-    "sizes": measure_sizes,
-    "threads": measure_threads,
+EXTRAS: dict[str, tuple[Measure, MakeTable]] = {
+    "slices": (measure_slices, slice_table),
+    "start": (measure_start, start_table),
+    "sizes": (measure_sizes, size_table),
+    "threads": (measure_threads, thread_table),
 }
 PARTS = ("workloads", *EXTRAS)
 # What --size small takes unless told otherwise: enough to see that all works.
@@ -38,32 +41,39 @@ def run(
 ) -> dict[str, Any]:
     """All parts. Prints and writes after each step, so that an interrupted run keeps what is done."""
     results = new_results("cpu_peers", size, settings)
+    results["settings"]["workloads"] = names
     results |= {"slices": [], "imports": {}, "first_calls": [], "sizes": [], "threads": []}
     if "workloads" in parts:
         for title, group in measure_workloads(results, names, settings):
             print(report.section(title, group), flush=True)
             _save(results, output)
-    for part in (p for p in EXTRAS if p in parts):
-        for _ in EXTRAS[part](results, names, settings):
+    for measure, make_table in (extra for part, extra in EXTRAS.items() if part in parts):
+        for _ in measure(results, settings):
             _save(results, output)
-        print(_cpu_report.EXTRAS[part](results), flush=True)
+        print(make_table(results), flush=True)
     results["complete"] = True
     _save(results, output)
     return results
 
 
 def _save(results: dict[str, Any], output: Path | None) -> None:
-    results["targets"] = [dataclasses.asdict(target) for target in _cpu_report.targets(results)]
+    results["targets"] = [dataclasses.asdict(target) for target in targets(results)]
     save(results, output)
 
 
 def _finish(results: dict[str, Any], output: Path | None) -> None:
     """The targets on the screen; report and plots beside the results."""
-    print(_cpu_report.target_table(results))
+    print(target_table(results))
     if output:
-        output.with_suffix(".md").write_text(_cpu_report.document(results))
+        output.with_suffix(".md").write_text(_document(results))
         for message in draw(results, output.with_suffix("")):
             print(message)
+
+
+def _document(results: dict[str, Any]) -> str:
+    """The whole report in Markdown."""
+    parts = [report.head(results), target_table(results), *report.sections(results)]
+    return "\n".join([*parts, *(text for _, make_table in EXTRAS.values() if (text := make_table(results)))])
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:

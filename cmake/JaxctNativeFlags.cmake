@@ -12,12 +12,10 @@ endif()
 
 # Most of what -ffast-math gives, without its licence to break NaN and infinity. No contraction: a multiply-add fused
 # in one instruction set and not in another would make results depend on the machine.
-set(_flags -fno-math-errno -fno-trapping-math -ffp-contract=off -fopenmp-simd)
+set(_flags -fno-math-errno -fno-trapping-math -ffp-contract=off)
 # Not -Wpedantic: under it GCC rejects XLA's C header even as a system header.
 list(APPEND _flags -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -Wdouble-promotion -Wcast-qual
      -Wnon-virtual-dtor -Woverloaded-virtual -Wundef $<$<BOOL:${JAXCT_WERROR}>:-Werror>)
-# `omp simd` is a wish: a loop that Clang leaves scalar is no fault of the source.
-list(APPEND _flags $<$<CXX_COMPILER_ID:Clang,AppleClang>:-Wno-pass-failed>)
 
 if(JAXCT_SANITIZE)
   set(_sanitize "-fsanitize=${JAXCT_SANITIZE}" -fno-sanitize-recover=all)

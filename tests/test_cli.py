@@ -206,7 +206,7 @@ def test_interrupt_keeps_the_iterations_done(disk, tmp_path, monkeypatch):
         return cgls(operator, data, num_iters=num_iters, callback=callback)
 
     cgls = command.cgls
-    monkeypatch.setattr(command, "cgls", interrupted_cgls)
+    monkeypatch.setitem(command._ITERATIVE, "cgls", interrupted_cgls)
     output = tmp_path / "x.npy"
     assert run(["reconstruct", str(disk), "-o", str(output), "--method", "cgls", "-q"]) == INTERRUPTED
     assert np.load(output).max() > 0

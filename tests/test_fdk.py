@@ -198,6 +198,35 @@ def test_blocks_of_views_add_up(monkeypatch):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5 * float(jnp.abs(b).max()))
 
 
-@pytest.mark.parametrize(("shape", "volume", "views"), [((720, 768), (512, 512), 1360), ((9, 900, 900), (3, 4, 5), 8)])
-def test_blocks_are_whole_registers_of_views(shape, volume, views):
-    assert _analytic._views_per_block(shape, VolumeGrid(volume)) == views
+@pytest.mark.parametrize(
+    ("shape", "volume"), [((720, 768), (512, 512)), ((900, 96, 96), (256, 256, 256)), ((9, 900, 900), (3, 4, 5))]
+)
+def test_blocks_are_whole_registers_of_views(shape, volume):
+    """As many as fit into the padded samples that a block may have, but at least one register."""
+    views = _analytic._views_per_block(shape, VolumeGrid(volume))
+    padded = 2 * np.prod(shape[1:])
+    most = max(_analytic._BLOCK_SAMPLES, np.prod(volume) // 4)
+    assert views > 0
+    assert views % _analytic._VIEWS == 0
+    assert views * padded <= most or views == _analytic._VIEWS
+    assert (views + _analytic._VIEWS) * padded > most
+
+
+def test_spectra_of_all_views_never_exist(monkeypatch):
+    """With four times the views working memory hardly grows, and is a fraction of the projections."""
+    monkeypatch.setattr(_analytic, "_views_per_block", lambda shape, grid: 8)
+    _analytic._reconstruct.clear_cache()
+    needed, given = np.transpose([memory(views) for views in (64, 256)])
+    _analytic._reconstruct.clear_cache()
+    assert np.diff(needed) < np.diff(given) / 10
+    assert needed[-1] < given[-1] / 2
+
+
+def memory(views: int) -> tuple[int, int]:
+    """Bytes of working memory and of projections."""
+    geometry = cone(steps(TURN, views), detector_shape=(6, 30))
+    grid = VolumeGrid((3, 8, 9), voxel_size=4.0)
+    projections = jax.ShapeDtypeStruct(geometry.projection_shape, jnp.float32)
+    window = filters.ramp_response(30)
+    program = jax.jit(lambda p: fdk(p, geometry, grid, window=window)).lower(projections).compile()
+    return program.memory_analysis().temp_size_in_bytes, 4 * projections.size

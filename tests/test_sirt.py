@@ -182,6 +182,13 @@ def test_bad_input_names_the_argument(problem, change, error, message):
         sirt(Matrix(jnp.asarray(matrix)), **{"data": data, "num_iters": 1, **change})
 
 
+def test_bounds_may_be_lists_of_traced_numbers(problem):
+    operator = Matrix(jnp.asarray(problem[0]))
+    solve = jax.jit(lambda low: sirt(operator, problem[1], num_iters=3, lower=[low, -np.inf, 2 * low]).volume)
+    wanted = jitted(operator, problem[1], num_iters=3, lower=np.array([0.1, -np.inf, 0.2]))
+    np.testing.assert_allclose(solve(0.1), wanted.volume, rtol=1e-5)
+
+
 def test_known_numbers_are_looked_at_under_jit_too(problem):
     operator = Matrix(jnp.asarray(problem[0]))
     for wrong in ({"relaxation": 2.5}, {"lower": 1.0, "upper": 0.0}):

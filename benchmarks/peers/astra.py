@@ -6,7 +6,7 @@ Its images begin with the row of largest y; angles and detector agree with jaxct
 from typing import Any
 
 import numpy as np
-from _workloads import Scan
+from _workloads import ITERATIVE, Scan
 
 
 def operators(scan: Scan, direction: str) -> tuple[str, ...]:
@@ -22,7 +22,7 @@ def versions() -> dict[str, str]:
 
 
 def prepare(scan: Scan, direction: str, operator: str, threads: int) -> "_Operator | _Algorithm":
-    return (_Algorithm if direction in ("cgls", "sirt") else _Operator)(scan, direction, operator)
+    return (_Algorithm if direction in ITERATIVE else _Operator)(scan, direction, operator)
 
 
 def _create(scan: Scan, operator: str) -> tuple[int, dict[str, Any], dict[str, Any]]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import _workloads
 import numpy as np
-from _workloads import Scan
+from _workloads import ITERATIVE, Scan
 
 PAIRS = ("siddon", "joseph", "distance_driven", "separable_footprint")
 _OTHERS = {"back": (*PAIRS, "voxel_driven"), "reconstruct": ("fdk",)}
@@ -29,7 +29,7 @@ def versions() -> dict[str, str]:
 
 
 def prepare(scan: Scan, direction: str, operator: str, threads: int) -> "_Operator | _Algorithm":
-    return (_Algorithm if direction in ("cgls", "sirt") else _Operator)(scan, direction, operator)
+    return (_Algorithm if direction in ITERATIVE else _Operator)(scan, direction, operator)
 
 
 def function_of(scan: Scan, direction: str, operator: str, geometry: Any) -> Callable[[Any, Any], Any]:

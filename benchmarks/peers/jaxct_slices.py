@@ -1,6 +1,6 @@
 """jaxct on 64 images that share a geometry: "vmap" maps the operator over them, "calls" applies it to one by one.
 
-What is timed is all 64. The first image is the input that was given, and its output is the result.
+What is timed is all 64. The first image is the input that was given, and its output is the result; ``outputs`` has all.
 """
 
 from typing import Any
@@ -47,10 +47,10 @@ class _Mapped:
         self._input = jax.block_until_ready(jax.device_put(np.stack(_images(array))))
 
     def run(self) -> None:
-        self._output = self._function(self._input, self._geometry).block_until_ready()
+        self.outputs = self._function(self._input, self._geometry).block_until_ready()
 
     def result(self) -> np.ndarray:
-        return np.asarray(self._output[0])
+        return np.asarray(self.outputs[0])
 
 
 class _Called:
@@ -66,9 +66,9 @@ class _Called:
         self._inputs = jax.block_until_ready(jax.device_put(_images(array)))
 
     def run(self) -> None:
-        self._outputs: list[Any] = []
+        self.outputs: list[Any] = []
         for image in self._inputs:
-            self._outputs.append(self._function(image, self._geometry).block_until_ready())
+            self.outputs.append(self._function(image, self._geometry).block_until_ready())
 
     def result(self) -> np.ndarray:
-        return np.asarray(self._outputs[0])
+        return np.asarray(self.outputs[0])

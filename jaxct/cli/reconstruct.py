@@ -22,8 +22,8 @@ from jaxct.reconstruct.cgls import cgls
 from jaxct.reconstruct.sirt import sirt
 
 _FBP_BEAMS = (ParallelBeam, FanBeam)
-ITERATIVE = ("cgls", "sirt")
-METHODS = ("fdk", "fbp", *ITERATIVE)
+_ITERATIVE: dict[str, Callable] = {"cgls": cgls, "sirt": sirt}
+_METHODS = ("fdk", "fbp", *_ITERATIVE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,7 +101,7 @@ def _check_outputs(request: Request) -> None:
 
 def _check_choices(request: Request) -> None:
     choices = {
-        "--method": (request.method, METHODS),
+        "--method": (request.method, _METHODS),
         "--window": (request.window, tuple(WINDOWS)),
         "--model": (request.model, PROJECTOR_MODELS),
     }
@@ -118,10 +118,10 @@ def _method(request: Request, geometry: Geometry) -> str:
         "--limited-angle": request.limited_angle,
     }
     given = [option for option, value in analytic.items() if value]
-    if name in ITERATIVE and given:
+    if name in _ITERATIVE and given:
         raise ValueError(f"{', '.join(given)}: for fdk and fbp, not for {name}")
     suited = "fdk" if isinstance(geometry, ConeBeam) else "fbp" if isinstance(geometry, _FBP_BEAMS) else "cgls"
-    if name not in ("", *ITERATIVE, suited):
+    if name not in ("", *_ITERATIVE, suited):
         raise ValueError(f"--method: {name} is not for a {type(geometry).__name__}; {suited} is")
     return name or suited
 
@@ -158,7 +158,7 @@ def _reconstruct(
     request: Request, method: str, projections: jax.Array, geometry: Geometry, grid: VolumeGrid, report: Report
 ) -> tuple[np.ndarray, bool]:
     """The volume, and whether it is finished (Ctrl-C leaves what iterations there are)."""
-    if method in ITERATIVE:
+    if method in _ITERATIVE:
         return _iterative(request, method, projections, geometry, grid, report)
     options: dict[str, Any] = {"cutoff": request.cutoff}
     if request.short_scan:
@@ -176,9 +176,8 @@ def _iterative(
     request: Request, method: str, projections: jax.Array, geometry: Geometry, grid: VolumeGrid, report: Report
 ) -> tuple[np.ndarray, bool]:
     operator = Projector(geometry, grid, model=request.model)
-    algorithm: Callable = cgls if method == "cgls" else sirt
     with report.stage(f"{method.upper()}, {request.iters} iterations", spinner=False):
-        result = algorithm(operator, projections, num_iters=request.iters, progress=not request.quiet)
+        result = _ITERATIVE[method](operator, projections, num_iters=request.iters, progress=not request.quiet)
     done = len(result.history["residual_norm"])
     if done == 0:
         raise KeyboardInterrupt

@@ -10,9 +10,10 @@ import numpy as np
 from jax.typing import ArrayLike
 
 
-def floats(name: str, value: ArrayLike | Sequence[Any], *, positive: bool = False) -> jax.Array:
+def floats(name: str, value: ArrayLike | Sequence[Any], *, positive: bool = False, finite: bool = True) -> jax.Array:
     """A floating JAX array: float32 and float64 are kept (as far as x64 allows), half types become float32, integers
-    the default float. Concrete values must be finite, and above zero if ``positive``."""
+    the default float. Concrete values must be finite (unless ``finite`` is False: not NaN), and above zero if
+    ``positive``."""
     array = _as_array(name, value)
     if not (jnp.issubdtype(array.dtype, np.floating) or jnp.issubdtype(array.dtype, np.integer)):
         raise TypeError(f"{name} must be real numbers, got {_kind(value, array)}")
@@ -21,7 +22,7 @@ def floats(name: str, value: ArrayLike | Sequence[Any], *, positive: bool = Fals
         return array.astype(dtype)
     with np.errstate(over="ignore"):
         rounded = np.asarray(array).astype(dtype)
-    _check_values(name, rounded, positive)
+    _check_values(name, rounded, positive, finite)
     return array if isinstance(array, jax.Array) and array.dtype == dtype else jnp.asarray(rounded)
 
 
@@ -160,10 +161,10 @@ def _working_dtype(dtype: np.dtype) -> np.dtype:
     return np.dtype(np.float32 if dtype.itemsize == 4 else jax.dtypes.canonicalize_dtype(np.float64))
 
 
-def _check_values(name: str, values: np.ndarray, positive: bool) -> None:
-    bad = ~np.isfinite(values) | (values <= 0 if positive else False)
+def _check_values(name: str, values: np.ndarray, positive: bool, finite: bool) -> None:
+    bad = (~np.isfinite(values) if finite else np.isnan(values)) | (values <= 0 if positive else False)
     if bad.any():
-        wanted = "positive and finite" if positive else "finite"
+        wanted = ("positive and " if positive else "") + ("finite" if finite else "a number")
         where = tuple(int(i) for i in np.argwhere(bad)[0])
         raise ValueError(f"{name} must be {wanted}, got {values[where]:g}" + (f" at index {where}" if where else ""))
 

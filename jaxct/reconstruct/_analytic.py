@@ -22,8 +22,9 @@ from jaxct.geometry import ParallelBeam, VolumeGrid
 from jaxct.reconstruct._redundancy import Redundancy, check_coverage, choose_redundancy, is_concrete, view_weights
 from jaxct.weights import CircularGeometry
 
-# A block of views has at least this many padded samples, and a multiple of so many views.
-_BLOCK_SAMPLES = 2**21
+# Padded samples of a block of views, unless its volume is so large that passing over it once a block would cost more.
+_SAMPLES_PER_BLOCK = 2**21
+# The CPU's loops take so many views at a time.
 _VIEWS = 8
 
 
@@ -80,7 +81,7 @@ def _reconstruct(
 
 def _views_per_block(shape: tuple[int, ...], grid: VolumeGrid) -> int:
     """So many that spectra and weighted copies stay small beside the volume, which is passed over once a block."""
-    samples = max(_BLOCK_SAMPLES, math.prod(grid.shape) // 4)
+    samples = max(_SAMPLES_PER_BLOCK, math.prod(grid.shape) // 4)
     return max(_VIEWS, samples // (2 * math.prod(shape[1:])) // _VIEWS * _VIEWS)
 
 
@@ -89,7 +90,7 @@ def _sum_blocks(
 ) -> jax.Array:
     """The sum over blocks of views of ``function(views, index, *operands)``.
 
-    Operands have one entry per view, or a single one for all. A block is recomputed for a derivative.
+    Operands have one entry per view, or a single one for all. Of several blocks each is recomputed for a derivative.
     """
     num_views = views.shape[0]
     if num_views <= block:

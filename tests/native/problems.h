@@ -48,21 +48,26 @@ struct Problem {
   }
 };
 
+// The most that a problem has of each.
+struct Sizes {
+  int64_t views = 5, cols = 14, voxels = 11;
+};
+
 template <typename T>
-Problem<T> make_problem(unsigned seed, Beam beam, bool planar, double tilt) {
+Problem<T> make_problem(unsigned seed, Beam beam, bool planar, double tilt, Sizes most = {}) {
   Random random(seed);
   Problem<T> p;
-  p.call.views = random.integer(1, 5);
+  p.call.views = random.integer(1, most.views);
   p.call.rows = planar ? 1 : random.integer(1, 9);
-  p.call.cols = random.integer(1, 14);
+  p.call.cols = random.integer(1, most.cols);
   p.call.nz = planar ? 1 : random.integer(1, 11);
-  p.call.ny = random.integer(1, 11);
-  p.call.nx = random.integer(1, 11);
+  p.call.ny = random.integer(1, most.voxels);
+  p.call.nx = random.integer(1, most.voxels);
   p.call.beam = beam;
   p.call.magnification_power = 2;
   p.call.planar = planar;
   const double axial = planar ? 1.0 : random.uniform(0.7, 2.5);
-  const double source = beam == kParallel ? 1.0 : random.uniform(12.0, 40.0);
+  const double source = beam == kParallel ? 1.0 : random.uniform(12.0, 40.0) * static_cast<double>(most.voxels) / 11.0;
   for (int64_t v = 0; v < p.call.views; ++v) {
     // The first view looks along an axis, where rays run in the voxels' faces.
     const double a = v == 0 ? 0.5 * kPi * static_cast<double>(seed % 4) : random.uniform(0.0, 2.0 * kPi);

@@ -99,3 +99,69 @@ TEST(cpu_loops_give_finite_numbers_when_nothing_is_hit) {
         for (float value : apply(kernels_baseline(), model, Direction::kBack, p, y)) CHECK(std::isfinite(value));
       }
 }
+
+// Several tiles, blocks of views and registers of columns; whole ones and rests; images one by one and in a batch.
+TEST(cpu_loops_hold_together_at_larger_sizes) {
+  for (unsigned seed = 1; seed <= 3; ++seed)
+    for (const Beam beam : {kParallel, kCone, kCurvedCone})
+      for (const bool planar : {true, false})
+        for (const Model model : kModels) {
+          const Sizes most = planar ? Sizes{40, 120, 150} : Sizes{20, 40, 20};
+          const Problem<float> p = make_problem<float>(seed, beam, planar, 0.0, most);
+          const std::vector<float> x = noise<float>(p.volume_size(), 11), y = noise<float>(p.projections_size(), 12);
+          for (const Direction direction : {Direction::kForward, Direction::kBack}) {
+            const std::vector<float>& in = direction == Direction::kForward ? x : y;
+            const std::vector<float> wanted = apply(kernels_baseline(), model, direction, p, in);
+            for (const Kernels* kernels : instruction_sets()) {
+              const std::vector<float> got = apply(*kernels, model, direction, p, in);
+              CHECK(distance(got, wanted) <= 1e-5 * (norm(wanted) + 1e-300));
+              CHECK(apply(*kernels, model, direction, p, in, 3) == got);
+            }
+          }
+          for (const Kernels* kernels : instruction_sets()) {
+            const std::vector<float> ax = apply(*kernels, model, Direction::kForward, p, x);
+            const std::vector<float> aty = apply(*kernels, model, Direction::kBack, p, y);
+            CHECK_NEAR(inner(ax, y), inner(x, aty), 1e-6 * (norm(ax) * norm(y) + 1e-300));
+          }
+        }
+}
+
+TEST(cpu_batches_of_images_are_their_images) {
+  for (const Beam beam : {kParallel, kCone, kCurvedCone})
+    for (const Model model : kModels)
+      for (const int64_t images : {4, 9}) {
+        const Problem<double> p = make_problem<double>(6, beam, true, 0.0, {20, 40, 40});
+        std::vector<Item> items;
+        for (int64_t i = 0; i < images; ++i) items.push_back({i, i, 0, 0});
+        const auto count = static_cast<size_t>(images);
+        for (const Direction direction : {Direction::kForward, Direction::kBack}) {
+          const size_t size = direction == Direction::kForward ? p.volume_size() : p.projections_size();
+          const std::vector<double> in = noise<double>(count * size, 13);
+          for (const Kernels* kernels : instruction_sets()) {
+            std::vector<double> one_by_one;
+            for (size_t i = 0; i < count; ++i) {
+              const std::vector<double> item(in.begin() + static_cast<std::ptrdiff_t>(i * size),
+                                             in.begin() + static_cast<std::ptrdiff_t>((i + 1) * size));
+              const std::vector<double> out = apply(*kernels, model, direction, p, item);
+              one_by_one.insert(one_by_one.end(), out.begin(), out.end());
+            }
+            const std::vector<double> got = apply(*kernels, model, direction, p, in, 2, items);
+            CHECK(distance(got, one_by_one) <= 1e-13 * (norm(one_by_one) + 1e-300));
+          }
+        }
+      }
+}
+
+TEST(cpu_loops_do_not_read_what_no_ray_connects) {
+  const float bad = std::numeric_limits<float>::quiet_NaN();
+  for (const Beam beam : {kParallel, kCone, kCurvedCone})
+    for (const bool planar : {true, false})
+      for (const Model model : kModels)
+        for (const Kernels* kernels : instruction_sets()) {
+          Problem<float> p = make_problem<float>(7, beam, planar, 0.0, {20, 40, 40});
+          for (size_t i = 4; i < 6; ++i) p.grid[i] = 1e4F;  // the volume lies far outside every ray
+          const std::vector<float> x(p.volume_size(), bad), y(p.projections_size(), bad);
+          for (float value : apply(*kernels, model, Direction::kForward, p, x)) CHECK(value == 0.0F);
+          for (float value : apply(*kernels, model, Direction::kBack, p, y)) CHECK(value == 0.0F);
+        }
+}

@@ -21,7 +21,7 @@ struct Box {
   T begin, end;
 
   JAXCT_HD T weight(int32_t i) const { return overlap(begin, end, static_cast<T>(i), static_cast<T>(i + 1)); }
-  JAXCT_HD Range<Index<T>> range(int32_t n) const { return index_range(begin, end, n); }
+  JAXCT_HD IndexRange range(int32_t n) const { return index_range(begin, end, n); }
 
   // Stacked boxes of height `slope`: where the first touches begins, how far it reaches, how many pixels that can be.
   JAXCT_HD static T support_begin(T) { return T(0); }
@@ -52,13 +52,12 @@ struct Hat {
 
   JAXCT_HD T weight(Index<T> i) const { return max_of(T(0), T(1) - abs_of(position - (static_cast<T>(i) + T(0.5)))); }
 
-  JAXCT_HD Range<Index<T>> range(int32_t n) const { return index_range(begin(), end(), n); }
+  JAXCT_HD IndexRange range(int32_t n) const { return index_range(begin(), end(), n); }
   JAXCT_HD T begin() const { return position - T(0.5); }
   JAXCT_HD T end() const { return position + T(0.5); }
   // As Trapezoid::weights.
-  JAXCT_HD bool weights(T first, T (&out)[4]) const {
+  JAXCT_HD void weights(T first, T (&out)[4]) const {
     for (int k = 0; k < 4; ++k) out[k] = max_of(T(0), T(1) - abs_of(position - (first + T(k + 0.5))));
-    return false;
   }
 
   JAXCT_HD static T support_begin(T) { return T(-0.5); }
@@ -87,13 +86,12 @@ struct Trapezoid {
   }
   JAXCT_HD T area() const { return T(0.5) * ((t3 - t0) + (t2 - t1)); }
   JAXCT_HD T weight(Index<T> i) const { return below(static_cast<T>(i + 1)) - below(static_cast<T>(i)); }
-  JAXCT_HD Range<Index<T>> range(int32_t n) const { return index_range(t0, t3, n); }
+  JAXCT_HD IndexRange range(int32_t n) const { return index_range(t0, t3, n); }
 
   JAXCT_HD T begin() const { return t0; }
   JAXCT_HD T end() const { return t3; }
-  // Of four consecutive pixels, which share their edges; `first` is the lower edge of the first. True if there may be
-  // more pixels with a weight behind them.
-  JAXCT_HD bool weights(T first, T (&out)[4]) const {
+  // Of four consecutive pixels, which share their edges; `first` is the lower edge of the first.
+  JAXCT_HD void weights(T first, T (&out)[4]) const {
     const T b1 = below(first + T(1)), b2 = below(first + T(2)), all = area();
     out[1] = b2 - b1;
     // Most footprints begin in the first and end before the fourth.
@@ -101,13 +99,12 @@ struct Trapezoid {
       out[0] = b1;
       out[2] = all - b2;
       out[3] = T(0);
-      return false;
+      return;
     }
     const T b3 = below(first + T(3)), b4 = below(first + T(4));
     out[0] = b1 - below(first);
     out[2] = b3 - b2;
     out[3] = b4 - b3;
-    return any_of(t3 > first + T(4));
   }
 };
 

@@ -66,6 +66,31 @@ JAXCT_HD VoxelBox whole_grid(const Scan& scan) {
   return {{0, 0, 0}, {static_cast<int32_t>(scan.nz), static_cast<int32_t>(scan.ny), static_cast<int32_t>(scan.nx)}};
 }
 
+// True if some of the slabs may lie behind the source in part. It is outside the grid, so that few rays have such.
+template <typename T>
+JAXCT_HD bool is_clipped(const RayWalk<T>& walk, IndexRange slabs) {
+  return walk.ascending ? walk.origin > static_cast<T>(slabs.begin - 1) : walk.origin < static_cast<T>(slabs.end);
+}
+
+// How far into slab k the source is.
+template <typename T>
+JAXCT_HD T source_in_slab(T origin, T k) {
+  return clamp(origin - (k - T(0.5)), T(0), T(1));
+}
+
+// The part of a 2-D ray that lies in the plane.
+template <typename T>
+struct PlanarWalk {
+  int axis, minor;
+  T position, slope;  // in the minor axis, as in RayWalk
+};
+
+template <typename T>
+JAXCT_HD PlanarWalk<T> planar_part(const RayWalk<T>& walk) {
+  if (walk.minor_a == 0) return {walk.axis, walk.minor_b, walk.b, walk.slope_b};
+  return {walk.axis, walk.minor_a, walk.a, walk.slope_a};
+}
+
 namespace detail {
 
 // Narrow [begin, end) to the slabs where lo <= position + slope * (k - middle) <= hi, to within a slab on either side.
@@ -132,7 +157,7 @@ JAXCT_HD Crossing<T> cross_slab(const RayWalk<T>& walk, int32_t k) {
   const T b = multiply_add(walk.slope_b, offset, walk.b);
   const int32_t cell_a = floor_index(a);
   const int32_t cell_b = floor_index(b);
-  const T source = clamp(walk.origin - (static_cast<T>(k) - T(0.5)), T(0), T(1));
+  const T source = source_in_slab(walk.origin, static_cast<T>(k));
   return {cell_a,
           cell_b,
           {a - static_cast<T>(cell_a), b - static_cast<T>(cell_b), walk.slope_a, walk.slope_b,

@@ -92,8 +92,7 @@ JAXCT_HD T pick(const T (&v)[3], int i) {
 #endif
 }
 
-// NaN becomes lo: what follows is always a valid index. Two selections, so that it compiles to max and min, not to
-// branches.
+// NaN becomes lo: what follows is always a valid index.
 template <typename T>
 JAXCT_HD T clamp(T x, T lo, T hi) {
   const T above = select(x > lo, x, lo);
@@ -113,18 +112,15 @@ JAXCT_HD Index<T> ceil_index(T x) {
 }
 
 // The integers [begin, end) that a real interval [lo, hi] touches, cut to [0, n).
-template <typename I>
-struct Range {
-  I begin, end;
+struct IndexRange {
+  int32_t begin, end;
   JAXCT_HD bool empty() const { return begin >= end; }
 };
-
-using IndexRange = Range<int32_t>;
 
 JAXCT_HD IndexRange intersect(IndexRange a, IndexRange b) { return {max_of(a.begin, b.begin), min_of(a.end, b.end)}; }
 
 template <typename T>
-JAXCT_HD Range<Index<T>> index_range(T lo, T hi, int32_t n) {
+JAXCT_HD IndexRange index_range(T lo, T hi, int32_t n) {
   const T top = static_cast<T>(n);
   return {floor_index(clamp(lo, T(0), top)), ceil_index(clamp(hi, T(0), top))};
 }

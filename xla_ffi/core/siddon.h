@@ -16,7 +16,7 @@ struct Siddon : LineModel {
   template <typename T>
   JAXCT_HD static Split<T> split(T fraction, T slope, T begin, T end) {
     const auto falls = slope < T(0);
-    // A slope of zero, of either sign, puts the face at an infinite distance.
+    // A slope of zero, of either sign, puts the face at an infinite distance; 0/0 is NaN, which `clamp` makes `begin`.
     const T face = clamp(T(0.5) + (T(0.5) - fraction) / select(falls, slope, abs_of(slope)), begin, end);
     return {{select(falls, face, begin), select(falls, begin, face)},
             {select(falls, end, face), select(falls, face, end)}};

@@ -220,8 +220,8 @@ JAXCT_HD T obliquity(const View<T>& view, int64_t row, int64_t col) {
   return obliquity(view, make_ray(view, row, col).direction);
 }
 
-// `offset` + the column (pixels) of a point given its across and depth values. `beam` is view.beam, apart so that a
-// loop can make it a constant: with the branch for curved detectors in it no loop would vectorise.
+// `offset` + the column (pixels) of a point given its across and depth values. Both are arguments so that a loop has
+// one constant to add and, `beam` being view.beam, no branch.
 template <typename T>
 JAXCT_HD T column_of(const View<T>& view, Beam beam, T offset, T across, T depth) {
   const T middle = view.col_middle + offset;

@@ -16,6 +16,7 @@
 
 #include "cpu/footprints.h"
 #include "cpu/lines.h"
+#include "cpu/ray_loops.h"
 
 JAXCT_NAMESPACE_BEGIN
 namespace loops {
@@ -141,7 +142,8 @@ struct AxialLoops {
           for (int64_t x = 0; x < p.scan.nx; ++x)
             volume[y * p.scan.nx + x][lane] = p.in[lane * layout.lane_stride + y * p.scan.nx + x];
       });
-    const int64_t bands = num_blocks() < 8 ? min_of(p.scan.cols, tiles(8, num_blocks())) : 1;
+    // Bands of columns make enough tasks for some processors where there are few views.
+    const int64_t bands = min_of(p.scan.cols, tiles(32, num_blocks()));
     std::atomic<bool> ok{true};
     parallel_for(executor, num_blocks() * bands, [&](int64_t task) {
       const int64_t band = task % bands;
@@ -163,6 +165,7 @@ struct AxialLoops {
     if (!lines || !image || !footprints) return false;
     for (int64_t t = 0; t < num_tiles(p.scan, kTile); ++t) {
       const Rectangle r = tile_of(p.scan, kTile, t);
+      if (!falls_on(r, band, views, n)) continue;
       with_footprints(packed, r, band, footprints.get(), [&] {
         if (is_image())
           forward_image(r, footprints.get(), n, width, image.get() - band.begin);
@@ -175,6 +178,16 @@ struct AxialLoops {
                       is_image() ? 1 : lines.length()))
         return false;
     return true;
+  }
+
+  // False for a tile whose columns have no footprint in the band.
+  bool falls_on(const Rectangle& r, IndexRange band, const View<T>* views, int n) const {
+    if (band.end - band.begin == p.scan.cols) return true;
+    VoxelBox box = box_of(r);
+    box.end[0] = static_cast<int32_t>(p.scan.nz);
+    for (int v = 0; v < n; ++v)
+      if (!intersect(shadow_of(p.scan, views[v], box).cols, band).empty()) return true;
+    return false;
   }
 
   // sums: pixel 0 of the first view, whether it is in the band or not.

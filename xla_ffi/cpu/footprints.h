@@ -26,11 +26,12 @@ class ViewBlock {
  public:
   using Number = Lanes<T>;
 
-  ViewBlock(const Scan& scan, const View<T>* views, int n) : scan_(&scan), view_(PackViews<T>(views, n)()) {}
+  ViewBlock(const Scan& scan, const View<T>* views, int n) : scan_(&scan), view_(pack_views(views, n)) {}
 
   // The footprints of the columns of a rectangle, row by row, as far as they lie in `band`: pixels 4 * group to
   // 4 * group + 3 of each. `first` is at most band.end, so that all four can be addressed in an array of as many more
-  // columns. True if some footprint has more pixels than that. For images all but `first` and `weights` is left out.
+  // columns; of a footprint without a pixel in the band it is band.end. True if some footprint has more pixels than
+  // that. For images all but `first` and `weights` is left out.
   template <bool kImages>
   bool compute(const Rectangle& r, IndexRange band, int32_t group, Footprints<T>* out) const {
     switch (view_.beam) {
@@ -49,61 +50,81 @@ class ViewBlock {
   using Integer = Index<Number>;
   using Column = decltype(Model::make_column(Scan{}, View<Number>{}, Beam::kCone, Number(), Number()));
 
-  // A row of the rectangle in three passes: one footprint after the other would be a chain of operations too long for
-  // a processor to find the next one's beginning.
+  // A row of a rectangle.
+  struct Run {
+    Column columns[kMaxTile];
+    Number shifts[kMaxTile];  // what is to be added to detector columns
+    Integer firsts[kMaxTile];
+  };
+
+  // A row in three passes: one footprint after the other would be a chain of operations too long for a processor to
+  // find the next one's beginning.
   template <Beam kBeam, bool kImages>
   bool compute_all(const Rectangle& r, IndexRange band, int32_t group, Footprints<T>* out) const {
     const Scan scan = *scan_;
     const View<Number> view = view_;
-    const Number zero(T(0)), half(T(0.5)), low(band.begin), high(band.end);
     const auto n = static_cast<int>(r.x_end - r.x_begin);
+    const T x = relative<T>(r.x_begin, scan.nx);
+    const Number zero(T(0)), low(band.begin), high(band.end);
+    const Integer end_of_band(band.end);
     const Column middle = Model::make_column(scan, view, kBeam, zero, zero);
-    const T x_first = relative<T>(r.x_begin, scan.nx);
-    Column columns[kMaxTile];
-    Number shifts[kMaxTile];
-    Integer firsts[kMaxTile];
+    Run run;
     bool more = false;
     for (int64_t y = r.y_begin; y < r.y_end; ++y) {
-      const Number row(relative<T>(y, scan.ny));
-      if constexpr (kBeam == Beam::kParallel) {
-        // All columns are alike, but for where they are.
-        for (int i = 0; i < n; ++i) {
-          const Number x(x_first + static_cast<T>(i));
-          shifts[i] = view.across.slope[1] * row + view.across.slope[2] * x;
-          if (!kImages) columns[i].edge = middle.edge + (view.along.slope[1] * row + view.along.slope[2] * x);
-        }
-      } else {
-        auto left = Model::make_edge(view, kBeam, row, Number(x_first) - half);
-        for (int i = 0; i < n; ++i) {
-          const Number x(x_first + static_cast<T>(i));
-          const auto right = Model::make_edge(view, kBeam, row, x + half);
-          columns[i] = Model::make_column(scan, view, kBeam, row, x, left, right);
-          left = right;
-        }
-      }
-      const auto column = [&](int i) -> const Column& { return kBeam == Beam::kParallel ? middle : columns[i]; };
-      const auto shift = [&](int i) { return kBeam == Beam::kParallel ? shifts[i] : zero; };
+      place_columns<kBeam>(scan, view, middle, Number(relative<T>(y, scan.ny)), x, n, run);
       for (int i = 0; i < n; ++i) {
-        firsts[i] = floor_index(clamp(column(i).column.begin() + shift(i), low, high));
-        if (group > 0) firsts[i] = min_of(firsts[i] + group * kTaps, Integer(band.end));
+        const Column& column = run.columns[i];
+        const Number begin = column.column.begin() + run.shifts[i], end = column.column.end() + run.shifts[i];
+        const auto seen = (column.scale > zero) & (end > low);
+        Integer first = floor_index(clamp(begin, low, high));
+        if (group > 0) first = min_of(first + group * kTaps, end_of_band);
+        run.firsts[i] = select(seen, first, end_of_band);
+        more |= any_of((min_of(end, high) > Number(run.firsts[i]) + Number(kTaps)) & seen);
       }
-      for (int i = 0; i < n; ++i, ++out) {
-        Number weights[kTaps];
-        more |= column(i).column.weights(Number(firsts[i]) - shift(i), weights);
-        for (Number& weight : weights) weight = column(i).scale * weight;
-        store(firsts[i], out->first);
-        store_transposed(weights, out->weights[0]);
-        if (kImages) continue;
-        const Integer end = ceil_index(clamp(column(i).column.end() + shift(i), low, high));
-        store(clamp(end - firsts[i], Integer(0), Integer(kTaps)), out->count);
-        Column upward = column(i);
-        upward.edge = columns[i].edge;
-        upward = upwards(scan, upward);
-        store(upward.edge, out->edge);
-        store(upward.slope, out->slope);
+      for (int i = 0; i < n; ++i) finish<kImages>(scan, run, i, low, high, *out++);
+    }
+    return more;
+  }
+
+  template <Beam kBeam>
+  JAXCT_HD static void place_columns(const Scan& scan, const View<Number>& view, const Column& middle, Number y,
+                                     T x_first, int n, Run& run) {
+    const Number half(T(0.5));
+    if constexpr (kBeam == Beam::kParallel) {
+      // All columns are alike, but for where they are.
+      for (int i = 0; i < n; ++i) {
+        const Number x(x_first + static_cast<T>(i));
+        run.shifts[i] = view.across.slope[1] * y + view.across.slope[2] * x;
+        run.columns[i] = middle;
+        run.columns[i].edge = middle.edge + (view.along.slope[1] * y + view.along.slope[2] * x);
+      }
+    } else {
+      auto left = Model::make_edge(view, kBeam, y, Number(x_first) - half);
+      for (int i = 0; i < n; ++i) {
+        const Number x(x_first + static_cast<T>(i));
+        const auto right = Model::make_edge(view, kBeam, y, x + half);
+        run.columns[i] = Model::make_column(scan, view, kBeam, y, x, left, right);
+        run.shifts[i] = Number(T(0));
+        left = right;
       }
     }
-    return more && group * kTaps < band.end - band.begin;
+  }
+
+  template <bool kImages>
+  JAXCT_HD static void finish(const Scan& scan, const Run& run, int i, Number low, Number high, Footprints<T>& out) {
+    const Column& column = run.columns[i];
+    const Integer first = run.firsts[i];
+    Number weights[kTaps];
+    column.column.weights(Number(first) - run.shifts[i], weights);
+    for (Number& weight : weights) weight = column.scale * weight;
+    store(first, out.first);
+    store_transposed(weights, out.weights[0]);
+    if (kImages) return;
+    const Integer end = ceil_index(clamp(column.column.end() + run.shifts[i], low, high));
+    store(clamp(end - first, Integer(0), Integer(kTaps)), out.count);
+    const Column upward = upwards(scan, column);
+    store(upward.edge, out.edge);
+    store(upward.slope, out.slope);
   }
 
   const Scan* scan_;

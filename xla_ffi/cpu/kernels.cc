@@ -55,10 +55,13 @@ Status run_model(Model model, const Problem<T>& p, int64_t images, Direction dir
   });
 }
 
-// True for a batch of 2-D images that share one geometry, and so run as one problem. Fewer would leave registers empty.
+// Fewer images would leave registers empty.
+constexpr int64_t kMinStack = 4;
+
+// True for a batch of 2-D images that share one geometry, and so run as one problem.
 template <typename T>
 bool is_stack(const Call<T>& call) {
-  if (!call.planar || call.batch < 4) return false;
+  if (!call.planar || call.batch < kMinStack) return false;
   for (int64_t b = 0; b < call.batch; ++b) {
     const Item& item = call.items[b];
     if (item.vectors != 0 || item.grid != 0 || item.volume != b || item.projections != b) return false;

@@ -12,9 +12,7 @@
 
 JAXCT_NAMESPACE_BEGIN
 
-#if defined(__AVX512F__)
-constexpr int kLaneBytes = 64;
-#elif defined(__AVX2__)
+#if defined(__AVX2__)
 constexpr int kLaneBytes = 32;
 #else
 constexpr int kLaneBytes = 16;
@@ -148,7 +146,7 @@ JAXCT_HD Lanes<T> select(LaneMask<Mask> mask, Lanes<T> yes, Lanes<T> no) {
 }
 template <typename Mask, typename T>
 JAXCT_HD LaneIndices<T> select(LaneMask<Mask> mask, LaneIndices<T> yes, LaneIndices<T> no) {
-  return LaneIndices<T>(mask.v ? yes.v : no.v);
+  return LaneIndices<T>(__builtin_convertvector(mask.v, typename LaneIndices<T>::Vector) ? yes.v : no.v);
 }
 
 // True if the condition holds in some lane.
@@ -252,7 +250,7 @@ template <typename T>
 JAXCT_HD Lanes<T> gather(const T* table, LaneIndices<T> i) {
   Lanes<T> x;
 #if defined(__AVX2__)
-  if constexpr (sizeof(x) == 32 && sizeof(T) == 4) {
+  if constexpr (sizeof(T) == 4) {
     x.v = (typename Lanes<T>::Vector)_mm256_i32gather_ps(table, (__m256i)i.v, 4);
     return x;
   }
@@ -270,7 +268,7 @@ constexpr int kWindow = 2 * kLanes<T>;
 template <typename T>
 JAXCT_HD Lanes<T> look_up(const T* table, LaneIndices<T> i) {
 #if defined(__AVX2__)
-  if constexpr (kLaneBytes == 32 && sizeof(T) == 4) {
+  if constexpr (sizeof(T) == 4) {
     const __m256 low = _mm256_loadu_ps(table), high = _mm256_loadu_ps(table + 8);
     const auto index = (__m256i)i.v;
     const __m256 a = _mm256_permutevar8x32_ps(low, index), b = _mm256_permutevar8x32_ps(high, index);
@@ -284,7 +282,7 @@ JAXCT_HD Lanes<T> look_up(const T* table, LaneIndices<T> i) {
 template <typename T>
 JAXCT_HD void store_transposed(const Lanes<T> (&in)[4], T* out) {
 #if defined(__AVX2__)
-  if constexpr (kLaneBytes == 32 && sizeof(T) == 4) {
+  if constexpr (sizeof(T) == 4) {
     const auto a = (__m256)in[0].v, b = (__m256)in[1].v, c = (__m256)in[2].v, d = (__m256)in[3].v;
     const __m256 low_1 = _mm256_unpacklo_ps(a, b), high_1 = _mm256_unpackhi_ps(a, b);
     const __m256 low_2 = _mm256_unpacklo_ps(c, d), high_2 = _mm256_unpackhi_ps(c, d);
@@ -301,11 +299,11 @@ JAXCT_HD void store_transposed(const Lanes<T> (&in)[4], T* out) {
     for (int k = 0; k < 4; ++k) out[4 * lane + k] = in[k].v[lane];
 }
 
-// to[place] += here and to[place + 1] += next, lane by lane. Lanes must not share a place.
+// to[place] += here and to[place + 1] += next, one lane after the other.
 template <typename T>
 JAXCT_HD void add_pairs(Lanes<T> here, Lanes<T> next, LaneIndices<T> place, T* to) {
 #if defined(__AVX2__)
-  if constexpr (kLaneBytes == 32 && sizeof(T) == 4) {
+  if constexpr (sizeof(T) == 4) {
     const __m256 low = _mm256_unpacklo_ps((__m256)here.v, (__m256)next.v);
     const __m256 high = _mm256_unpackhi_ps((__m256)here.v, (__m256)next.v);
     const __m128 pairs[4] = {_mm256_castps256_ps128(low), _mm256_castps256_ps128(high), _mm256_extractf128_ps(low, 1),
@@ -326,48 +324,50 @@ JAXCT_HD void add_pairs(Lanes<T> here, Lanes<T> next, LaneIndices<T> place, T* t
   }
 }
 
-// The view of several at once: lane l is views[l], the last of n repeated where there are fewer.
+namespace detail {
+
+template <typename T, typename Field>
+JAXCT_HD Lanes<T> pack(const View<T>* views, int n, Field field) {
+  Lanes<T> lanes;
+  for (int lane = 0; lane < kLanes<T>; ++lane) lanes.v[lane] = field(views[min_of(lane, n - 1)]);
+  return lanes;
+}
+
 template <typename T>
-class PackViews {
- public:
-  JAXCT_HD PackViews(const View<T>* views, int n) : views_(views), n_(n) {}
+JAXCT_HD Affine<Lanes<T>> pack(const View<T>* views, int n, Affine<T> View<T>::* field) {
+  Affine<Lanes<T>> affine;
+  affine.constant = pack(views, n, [=](const View<T>& v) { return (v.*field).constant; });
+  for (int k = 0; k < 3; ++k) affine.slope[k] = pack(views, n, [=](const View<T>& v) { return (v.*field).slope[k]; });
+  return affine;
+}
 
-  JAXCT_HD View<Lanes<T>> operator()() const {
-    View<Lanes<T>> packed = {};
-    packed.beam = views_->beam;
-    packed.planar = views_->planar;
-    packed.axial = views_->axial;
-    packed.row_middle = pack([](const View<T>& v) { return v.row_middle; });
-    packed.col_middle = pack([](const View<T>& v) { return v.col_middle; });
-    packed.angle_step = pack([](const View<T>& v) { return v.angle_step; });
-    packed.row_shift = pack([](const View<T>& v) { return v.row_shift; });
-    packed.radius = pack([](const View<T>& v) { return v.radius; });
-    packed.area_ratio = pack([](const View<T>& v) { return v.area_ratio; });
-    packed.column_ratio = pack([](const View<T>& v) { return v.column_ratio; });
-    for (int k = 0; k < 3; ++k) packed.power[k] = pack([k](const View<T>& v) { return v.power[k]; });
-    packed.across = pack_affine([](const View<T>& v) { return v.across; });
-    packed.along = pack_affine([](const View<T>& v) { return v.along; });
-    packed.depth = pack_affine([](const View<T>& v) { return v.depth; });
-    return packed;
-  }
+template <typename T>
+JAXCT_HD Lanes<T> pack(const View<T>* views, int n, T View<T>::* field) {
+  return pack(views, n, [=](const View<T>& v) { return v.*field; });
+}
 
- private:
-  template <typename Field>
-  JAXCT_HD Lanes<T> pack(Field field) const {
-    Lanes<T> lanes;
-    for (int lane = 0; lane < kLanes<T>; ++lane) lanes.v[lane] = field(views_[min_of(lane, n_ - 1)]);
-    return lanes;
-  }
-  template <typename Field>
-  JAXCT_HD Affine<Lanes<T>> pack_affine(Field field) const {
-    Affine<Lanes<T>> affine;
-    affine.constant = pack([&](const View<T>& v) { return field(v).constant; });
-    for (int k = 0; k < 3; ++k) affine.slope[k] = pack([&](const View<T>& v) { return field(v).slope[k]; });
-    return affine;
-  }
+}  // namespace detail
 
-  const View<T>* views_;
-  int n_;
-};
+// Several views at once, one a lane, the last of n repeated where there are fewer: what turns a voxel into a place on
+// the detector. Rays and obliquities are not for such views; their fields are zero.
+template <typename T>
+JAXCT_HD View<Lanes<T>> pack_views(const View<T>* views, int n) {
+  View<Lanes<T>> packed = {};
+  packed.beam = views->beam;
+  packed.planar = views->planar;
+  packed.axial = views->axial;
+  packed.row_middle = detail::pack(views, n, &View<T>::row_middle);
+  packed.col_middle = detail::pack(views, n, &View<T>::col_middle);
+  packed.angle_step = detail::pack(views, n, &View<T>::angle_step);
+  packed.row_shift = detail::pack(views, n, &View<T>::row_shift);
+  packed.radius = detail::pack(views, n, &View<T>::radius);
+  packed.area_ratio = detail::pack(views, n, &View<T>::area_ratio);
+  packed.column_ratio = detail::pack(views, n, &View<T>::column_ratio);
+  for (int k = 0; k < 3; ++k) packed.power[k] = detail::pack(views, n, [k](const View<T>& v) { return v.power[k]; });
+  packed.across = detail::pack(views, n, &View<T>::across);
+  packed.along = detail::pack(views, n, &View<T>::along);
+  packed.depth = detail::pack(views, n, &View<T>::depth);
+  return packed;
+}
 
 JAXCT_NAMESPACE_END

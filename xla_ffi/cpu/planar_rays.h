@@ -2,9 +2,9 @@
 // Line models in 2-D. Rays that run along y walk the image's rows, those along x its columns: in either case a ray
 // touches two neighbouring cells of a line, and neighbouring rays touch neighbouring cells.
 //
-// A single image: as many rays at a time as a register holds. Forward: they look up their cells; back: they compute
-// them together and add to them one after the other. A batch of images with one geometry: one ray at a time, and all
-// the images' pixels of a cell together.
+// A single image. Forward: as many rays at a time as a register holds look up their cells. Back: a ray adds to as many
+// lines at a time. A batch of images with one geometry: one ray at a time, and all the images' pixels of a cell
+// together.
 #include <atomic>
 
 #include "core/ray_walk.h"
@@ -21,32 +21,29 @@ class RayBundle {
   using Number = Lanes<T>;
   using Integer = Index<Number>;
 
-  // The rays of columns first to first + count that run along the axis, within a box of voxels.
-  RayBundle(const Scan& scan, const View<T>& view, const VoxelBox& box, int axis, int64_t first, int64_t count)
-      : middle_(scan.middle<T>(axis)), slabs_{box.end[axis], box.begin[axis]} {
+  // The rays of columns first to first + count that run along the axis.
+  RayBundle(const Scan& scan, const View<T>& view, int axis, int64_t first, int64_t count)
+      : middle_(scan.middle<T>(axis)), slabs_{static_cast<int32_t>(scan.size(axis)), 0} {
+    const VoxelBox grid = whole_grid(scan);
     for (int lane = 0; lane < kLanes<T>; ++lane) {
       position_[lane] = T(-1e9);
-      slope_[lane] = step_[lane] = ascends_[lane] = T(0);
-      origin_[lane] = T(0);
+      slope_[lane] = step_[lane] = ascends_[lane] = origin_[lane] = T(0);
       if (lane >= count) continue;
       const Ray<T> ray = make_ray(view, 0, first + lane);
       if (dominant_axis(ray.direction) != axis) continue;
       const RayWalk<T> walk = make_walk_along(scan, view, ray, axis);
-      const IndexRange range = slabs_in(walk, box);
+      const IndexRange range = slabs_in(walk, grid);
       if (range.empty()) continue;
       slabs_ = {min_of(slabs_.begin, range.begin), max_of(slabs_.end, range.end)};
-      // Of the minor axes the other one is z.
-      position_[lane] = walk.minor_a == 0 ? walk.b : walk.a;
-      slope_[lane] = walk.minor_a == 0 ? walk.slope_b : walk.slope_a;
+      const PlanarWalk<T> planar = planar_part(walk);
+      position_[lane] = planar.position;
+      slope_[lane] = planar.slope;
       step_[lane] = walk.step;
       ascends_[lane] = walk.ascending ? T(1) : T(0);
       origin_[lane] = walk.origin;
+      // A slab that one ray crosses is walked by all.
+      clipped_ = clipped_ || is_clipped(walk, {0, static_cast<int32_t>(scan.size(axis))});
     }
-    // The source is outside the grid, and so clips a slab only where it is beside it.
-    for (int lane = 0; lane < kLanes<T>; ++lane)
-      clipped_ = clipped_ ||
-                 (step_[lane] > T(0) && (ascends_[lane] > T(0) ? origin_[lane] > static_cast<T>(slabs_.begin) - T(1)
-                                                               : origin_[lane] < static_cast<T>(slabs_.end)));
   }
 
   bool empty() const { return slabs_.empty(); }
@@ -72,7 +69,7 @@ class RayBundle {
       const Integer cells = floor_index(at);
       Slab<Number> slab = {at - Number(cells), zero, slope, zero, zero, one};
       if (kClipped) {
-        const Number source = clamp(origin - Number(static_cast<T>(k) - T(0.5)), zero, one);
+        const Number source = source_in_slab(origin, Number(static_cast<T>(k)));
         slab.begin = select(ascends, source, zero);
         slab.end = select(ascends, one, source);
       }
@@ -100,11 +97,6 @@ JAXCT_HD Lanes<T> interpolate(const T* table, LaneIndices<T> i, Lanes<T> weight,
   return weight * look_up(table + base, offset) + next_weight * look_up(table + base + 1, offset);
 }
 
-inline VoxelBox box_of(const Rectangle& r) {
-  return {{0, static_cast<int32_t>(r.y_begin), static_cast<int32_t>(r.x_begin)},
-          {1, static_cast<int32_t>(r.y_end), static_cast<int32_t>(r.x_end)}};
-}
-
 template <typename Model, typename T>
 class PlanarRays {
  public:
@@ -113,15 +105,15 @@ class PlanarRays {
   Status forward() const {
     const Lines<T> rows(p_.scan.ny, p_.scan.nx), columns(p_.scan.nx, p_.scan.ny);
     if (!rows || !columns) return Status::kOutOfMemory;
-    for (int64_t y = 0; y < p_.scan.ny; ++y)
+    parallel_for(executor_, p_.scan.ny, [&](int64_t y) {
       for (int64_t x = 0; x < p_.scan.nx; ++x) rows[y][x] = columns[x][y] = p_.in[y * p_.scan.nx + x];
-    const VoxelBox grid = whole_grid(p_.scan);
+    });
     parallel_for(executor_, p_.scan.views, [&](int64_t v) {
       T* out = p_.out + v * p_.scan.cols;
       for (int64_t first = 0; first < p_.scan.cols; first += kLanes<T>) {
         const int64_t count = min_of(p_.scan.cols - first, int64_t{kLanes<T>});
-        const Number sum = integrate(p_.views[v], grid, 1, first, count, rows) +
-                           integrate(p_.views[v], grid, 2, first, count, columns);
+        const Number sum =
+            integrate(p_.views[v], 1, first, count, rows) + integrate(p_.views[v], 2, first, count, columns);
         for (int lane = 0; lane < count; ++lane) out[first + lane] = sum[lane];
       }
     });
@@ -142,13 +134,12 @@ class PlanarRays {
   using Number = Lanes<T>;
   using Integer = Index<Number>;
 
-  Number integrate(const View<T>& view, const VoxelBox& grid, int axis, int64_t first, int64_t count,
-                   const Lines<T>& lines) const {
-    const RayBundle<Model, T> rays(p_.scan, view, grid, axis, first, count);
+  Number integrate(const View<T>& view, int axis, int64_t first, int64_t count, const Lines<T>& lines) const {
+    const RayBundle<Model, T> rays(p_.scan, view, axis, first, count);
     Number sum(T(0));
     if (rays.empty()) return sum;
     // Cells beyond the line's ends are sent to the zeros there.
-    const Integer low(-2), high(grid.end[3 - axis]);
+    const Integer low(-2), high(static_cast<int32_t>(p_.scan.size(3 - axis)));
     const T* line = lines[0];
     const int64_t length = lines.length();
     rays.walk([&](int32_t k, Integer cells, Number weight, Number next_weight) {
@@ -179,25 +170,23 @@ class PlanarRays {
     const RayWalk<T> walk = make_walk(p_.scan, p_.views[v], make_ray(p_.views[v], 0, col));
     const IndexRange slabs = slabs_in(walk, box);
     if (slabs.empty()) return;
-    const int minor = 3 - walk.axis;
-    const bool is_a = walk.minor_a == minor;
-    const Number position(is_a ? walk.a : walk.b), slope(is_a ? walk.slope_a : walk.slope_b), zero(T(0)), one(T(1));
+    const PlanarWalk<T> planar = planar_part(walk);
+    const Number position(planar.position), slope(planar.slope), zero(T(0)), one(T(1));
     const Number value(walk.step * p_.in[v * p_.scan.cols + col]);
-    const bool clipped =
-        walk.ascending ? walk.origin > static_cast<T>(slabs.begin - 1) : walk.origin < static_cast<T>(slabs.end);
+    const bool clipped = is_clipped(walk, slabs);
     const Lines<T>& lines = walk.axis == 1 ? rows : columns;
     T* const to = lines[0];
     const auto length = static_cast<int32_t>(lines.length());
-    const int32_t cell_begin = box.begin[minor], line_begin = box.begin[walk.axis];
+    const int32_t cell_begin = box.begin[planar.minor], line_begin = box.begin[walk.axis];
     // Beyond a line's ends there is room for what is not wanted.
-    const Integer low(-2), high(box.end[minor] - cell_begin), end(slabs.end);
+    const Integer low(-2), high(box.end[planar.minor] - cell_begin), end(slabs.end);
     for (int32_t k = slabs.begin; k < slabs.end; k += kLanes<T>) {
       const Integer slab_numbers = lane_numbers<T>() + k;
       const Number at = slope * (Number(slab_numbers) - Number(walk.middle)) + position;
       const Integer cells = floor_index(at);
       Slab<Number> slab = {at - Number(cells), zero, slope, zero, zero, one};
       if (clipped) {
-        const Number source = clamp(Number(walk.origin) - (Number(slab_numbers) - Number(T(0.5))), zero, one);
+        const Number source = source_in_slab(Number(walk.origin), Number(slab_numbers));
         (walk.ascending ? slab.begin : slab.end) = source;
       }
       const auto stencil = Model::stencil(slab);

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdlib>
 #include <cstring>
+#include <type_traits>
 
 #include "core/view.h"
 #include "cpu/kernels.h"
@@ -19,6 +20,8 @@ using jaxct::cpu::Status;
 // std::vector: standard templates instantiated here could be merged with a baseline copy by the linker.
 template <typename T>
 class Scratch {
+  static_assert(std::is_trivially_copyable_v<T>);
+
  public:
   explicit Scratch(int64_t count)
       : memory_(std::calloc(static_cast<size_t>(count > 0 ? count : 1) * sizeof(T) + kAlignment, 1)) {}

@@ -34,6 +34,12 @@ Status forward_rays(const Problem<T>& p, const Executor& executor) {
   return Status::kOk;
 }
 
+// The columns' voxels of the first slice.
+inline VoxelBox box_of(const Rectangle& r) {
+  return {{0, static_cast<int32_t>(r.y_begin), static_cast<int32_t>(r.x_begin)},
+          {1, static_cast<int32_t>(r.y_end), static_cast<int32_t>(r.x_end)}};
+}
+
 // A range of detector pixels.
 struct Window {
   IndexRange rows, cols;
