@@ -205,7 +205,7 @@ def test_blocks_are_whole_registers_of_views(shape, volume):
     """As many as fit into the padded samples that a block may have, but at least one register."""
     views = _analytic._views_per_block(shape, VolumeGrid(volume))
     padded = 2 * np.prod(shape[1:])
-    most = max(_analytic._BLOCK_SAMPLES, np.prod(volume) // 4)
+    most = max(_analytic._SAMPLES_PER_BLOCK, np.prod(volume) // 4)
     assert views > 0
     assert views % _analytic._VIEWS == 0
     assert views * padded <= most or views == _analytic._VIEWS

@@ -63,7 +63,7 @@ void check_lines(T slope, T edge, double tolerance) {
   for (int32_t r = 0; r < kRows; ++r) rows[0][r] = static_cast<T>(random.uniform(-1.0, 1.0));
   loops::spread<Model>(edge, slope, slices[0], kSlices, {0, kRows},
                        [&](int32_t row, Lanes<T> value) { store(value, rows[1] + row); });
-  loops::collect<Model>(edge, slope, rows[0], {0, kRows}, kSlices, slices[1]);
+  loops::collect<Model>(edge, slope, rows[0], {0, kRows}, kRows, kSlices, slices[1]);
   double forward = 0.0, back = 0.0;
   for (int32_t r = 0; r < kRows; ++r) {
     double wanted = 0.0;

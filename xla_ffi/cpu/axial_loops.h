@@ -219,7 +219,7 @@ struct AxialLoops {
     const bool shared = layout.shared_rows;
     const int64_t lanes = layout.lanes;
     const T edge = f.edge[v], slope = f.slope[v];
-    const IndexRange range = shared ? IndexRange{0, 0} : touched_rows<Row>(edge, slope, lanes, layout.rows);
+    const IndexRange range = {f.row_begin[v], f.row_end[v]};
     with_taps(f.weights[v], f.count[v], [=](auto taps) {
       if (shared) return scatter_line(taps, slices, 0, lanes, to, length);
       spread<Model>(edge, slope, slices, static_cast<int32_t>(lanes), range,
@@ -296,10 +296,11 @@ struct AxialLoops {
       for (int64_t c = 0; c < p.scan.cols; ++c) to[c * to_length + row] = values[c];
     }
     if (!exchange) return true;
+    const auto num_rows = static_cast<int32_t>(layout.rows);
     const auto column = make_upward_column<Model>(p.scan, view, view.beam, T(0), T(0));
     for (int64_t c = 0; c < p.scan.cols; ++c)
-      collect<Model>(column.edge, column.slope, rows[c], {0, static_cast<int32_t>(layout.rows)},
-                     static_cast<int32_t>(layout.lanes), lines + c * length);
+      collect<Model>(column.edge, column.slope, rows[c], {0, num_rows}, num_rows, static_cast<int32_t>(layout.lanes),
+                     lines + c * length);
     return true;
   }
 
@@ -351,14 +352,14 @@ struct AxialLoops {
     const bool shared = layout.shared_rows;
     const int64_t lanes = layout.lanes;
     const T edge = f.edge[v], slope = f.slope[v];
-    const IndexRange range = shared ? IndexRange{0, 0} : touched_rows<Row>(edge, slope, lanes, layout.rows);
+    const IndexRange range = {f.row_begin[v], f.row_end[v]};
     with_taps(f.weights[v], f.count[v], [=](auto taps) {
       if (shared) return add_line(taps, from, length, 0, lanes, slices);
       gather_line(taps, from, length, range.begin, range.end, rows);
     });
-    if (range.empty()) return;
+    if (shared || range.empty()) return;
     clear_around(range, rows);
-    collect<Model>(edge, slope, rows, range, static_cast<int32_t>(lanes), slices);
+    collect<Model>(edge, slope, rows, range, static_cast<int32_t>(layout.rows), static_cast<int32_t>(lanes), slices);
   }
 };
 

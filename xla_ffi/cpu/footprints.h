@@ -15,8 +15,9 @@ template <typename T>
 struct Footprints {
   static constexpr int kTaps = 4;
 
-  int32_t first[kLanes<T>], count[kLanes<T>];  // detector columns, `count` of them at most kTaps
-  T edge[kLanes<T>], slope[kLanes<T>];         // the rows of slice z begin at edge + slope * z
+  int32_t first[kLanes<T>], count[kLanes<T>];        // detector columns, `count` of them at most kTaps
+  T edge[kLanes<T>], slope[kLanes<T>];               // the rows of slice z begin at edge + slope * z
+  int32_t row_begin[kLanes<T>], row_end[kLanes<T>];  // rows that some slice has
   T weights[kLanes<T>][kTaps];
 };
 
@@ -50,12 +51,22 @@ class ViewBlock {
   using Integer = Index<Number>;
   using Column = decltype(Model::make_column(Scan{}, View<Number>{}, Beam::kCone, Number(), Number()));
 
-  // A row of a rectangle.
+  // A row of a rectangle. Of a parallel beam all columns are the middle one, moved.
   struct Run {
-    Column columns[kMaxTile];
-    Number shifts[kMaxTile];  // what is to be added to detector columns
+    Column middle, columns[kMaxTile];
+    Number shifts[kMaxTile], edges[kMaxTile];  // what is to be added to detector columns; edges of rows
     Integer firsts[kMaxTile];
   };
+
+  template <Beam kBeam>
+  JAXCT_HD static const Column& column_in(const Run& run, int i) {
+    return kBeam == Beam::kParallel ? run.middle : run.columns[i];
+  }
+
+  template <Beam kBeam>
+  JAXCT_HD static Number shift_in(const Run& run, int i) {
+    return kBeam == Beam::kParallel ? run.shifts[i] : Number(T(0));
+  }
 
   // A row in three passes: one footprint after the other would be a chain of operations too long for a processor to
   // find the next one's beginning.
@@ -67,36 +78,34 @@ class ViewBlock {
     const T x = relative<T>(r.x_begin, scan.nx);
     const Number zero(T(0)), low(band.begin), high(band.end);
     const Integer end_of_band(band.end);
-    const Column middle = Model::make_column(scan, view, kBeam, zero, zero);
     Run run;
+    run.middle = Model::make_column(scan, view, kBeam, zero, zero);
     bool more = false;
     for (int64_t y = r.y_begin; y < r.y_end; ++y) {
-      place_columns<kBeam>(scan, view, middle, Number(relative<T>(y, scan.ny)), x, n, run);
+      place_columns<kBeam>(scan, view, Number(relative<T>(y, scan.ny)), x, n, run);
       for (int i = 0; i < n; ++i) {
-        const Column& column = run.columns[i];
-        const Number begin = column.column.begin() + run.shifts[i], end = column.column.end() + run.shifts[i];
+        const Column& column = column_in<kBeam>(run, i);
+        const Number shift = shift_in<kBeam>(run, i);
+        const Number begin = column.column.begin() + shift, end = column.column.end() + shift;
         const auto seen = (column.scale > zero) & (end > low);
         Integer first = floor_index(clamp(begin, low, high));
         if (group > 0) first = min_of(first + group * kTaps, end_of_band);
         run.firsts[i] = select(seen, first, end_of_band);
         more |= any_of((min_of(end, high) > Number(run.firsts[i]) + Number(kTaps)) & seen);
       }
-      for (int i = 0; i < n; ++i) finish<kImages>(scan, run, i, low, high, *out++);
+      for (int i = 0; i < n; ++i) finish<kBeam, kImages>(scan, run, i, low, high, *out++);
     }
     return more;
   }
 
   template <Beam kBeam>
-  JAXCT_HD static void place_columns(const Scan& scan, const View<Number>& view, const Column& middle, Number y,
-                                     T x_first, int n, Run& run) {
+  JAXCT_HD static void place_columns(const Scan& scan, const View<Number>& view, Number y, T x_first, int n, Run& run) {
     const Number half(T(0.5));
     if constexpr (kBeam == Beam::kParallel) {
-      // All columns are alike, but for where they are.
       for (int i = 0; i < n; ++i) {
         const Number x(x_first + static_cast<T>(i));
         run.shifts[i] = view.across.slope[1] * y + view.across.slope[2] * x;
-        run.columns[i] = middle;
-        run.columns[i].edge = middle.edge + (view.along.slope[1] * y + view.along.slope[2] * x);
+        run.edges[i] = run.middle.edge + (view.along.slope[1] * y + view.along.slope[2] * x);
       }
     } else {
       auto left = Model::make_edge(view, kBeam, y, Number(x_first) - half);
@@ -104,27 +113,35 @@ class ViewBlock {
         const Number x(x_first + static_cast<T>(i));
         const auto right = Model::make_edge(view, kBeam, y, x + half);
         run.columns[i] = Model::make_column(scan, view, kBeam, y, x, left, right);
-        run.shifts[i] = Number(T(0));
+        run.edges[i] = run.columns[i].edge;
         left = right;
       }
     }
   }
 
-  template <bool kImages>
+  template <Beam kBeam, bool kImages>
   JAXCT_HD static void finish(const Scan& scan, const Run& run, int i, Number low, Number high, Footprints<T>& out) {
-    const Column& column = run.columns[i];
+    Column column = column_in<kBeam>(run, i);
     const Integer first = run.firsts[i];
+    const Number shift = shift_in<kBeam>(run, i);
     Number weights[kTaps];
-    column.column.weights(Number(first) - run.shifts[i], weights);
+    column.column.weights(Number(first) - shift, weights);
     for (Number& weight : weights) weight = column.scale * weight;
     store(first, out.first);
     store_transposed(weights, out.weights[0]);
     if (kImages) return;
-    const Integer end = ceil_index(clamp(column.column.end() + run.shifts[i], low, high));
+    const Integer end = ceil_index(clamp(column.column.end() + shift, low, high));
     store(clamp(end - first, Integer(0), Integer(kTaps)), out.count);
-    const Column upward = upwards(scan, column);
-    store(upward.edge, out.edge);
-    store(upward.slope, out.slope);
+    column.edge = run.edges[i];
+    column = upwards(scan, column);
+    store(column.edge, out.edge);
+    store(column.slope, out.slope);
+    using Row = typename Model::template Row<Number>;
+    const Number none(T(0)), rows(scan.rows), slack(T(1e-3)),
+        row_begin = column.edge + Row::support_begin(column.slope);
+    const Number row_end = row_begin + column.slope * Number(scan.nz - 1) + Row::support_width(column.slope);
+    store(floor_index(clamp(row_begin - slack, none, rows)), out.row_begin);
+    store(ceil_index(clamp(row_end + slack, none, rows)), out.row_end);
   }
 
   const Scan* scan_;

@@ -90,13 +90,6 @@ JAXCT_HD void with_taps(const T* weights, int32_t count, F&& f) {
   }
 }
 
-template <typename Row, typename T>
-IndexRange touched_rows(T edge, T slope, int64_t slices, int64_t rows) {
-  const T begin = edge + Row::support_begin(slope);
-  const T end = begin + slope * static_cast<T>(slices - 1) + Row::support_width(slope);
-  return index_range(begin - T(1e-3), end + T(1e-3), static_cast<int32_t>(rows));
-}
-
 // emit(i, values) for i from range.begin in steps of a register up to and perhaps beyond range.end, where
 // values[i] = sum_j weight(i, j) from[j], entry i of a line having its support begin at begin + slope * i in the other.
 // For slopes up to 2. `from` is zero in the three places before lowest + 3 and in those from highest on.
@@ -152,18 +145,23 @@ JAXCT_HD void spread(T edge, T slope, const T* slices, int32_t num_slices, Index
   }
 }
 
-// slices[z] += sum_r weight(z, r) rows[r]. `rows` holds the rows of the range, with three zeros before and after.
+// slices[z] += sum_r weight(z, r) rows[r]. `rows` holds the rows of the range, with three zeros before and after;
+// slices have no other rows, except beyond the detector's num_rows.
 template <typename Model, typename T>
-JAXCT_HD void collect(T edge, T slope, const T* rows, IndexRange range, int32_t num_slices, T* slices) {
+JAXCT_HD void collect(T edge, T slope, const T* rows, IndexRange range, int32_t num_rows, int32_t num_slices,
+                      T* slices) {
   using Row = typename Model::template Row<T>;
   using Number = Lanes<T>;
   using Integer = Index<Number>;
   const T begin = edge + Row::support_begin(slope);
-  const T inverse = T(1) / slope;
-  const T slack = T(1e-2);
-  IndexRange z_range = index_range((static_cast<T>(range.begin) - begin - Row::support_width(slope)) * inverse - slack,
-                                   (static_cast<T>(range.end) - begin) * inverse + T(1) + slack, num_slices);
-  z_range.begin -= z_range.begin % kLanes<T>;
+  IndexRange z_range = {0, num_slices};
+  if (range.begin == 0 || range.end == num_rows) {
+    // Slices beyond the detector.
+    const T inverse = T(1) / slope, slack = T(1e-2);
+    z_range = index_range((static_cast<T>(range.begin) - begin - Row::support_width(slope)) * inverse - slack,
+                          (static_cast<T>(range.end) - begin) * inverse + T(1) + slack, num_slices);
+    z_range.begin -= z_range.begin % kLanes<T>;
+  }
   const auto add = [&](int32_t z, Number value) { store(load_lanes(slices + z) + value, slices + z); };
   const int32_t lowest = range.begin - 3, highest = range.end;
   if (slope <= (Row::kSymmetric ? T(1) : T(2)))
