@@ -19,7 +19,8 @@ list(APPEND _flags -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -Wdo
 
 if(JAXCT_SANITIZE)
   set(_sanitize "-fsanitize=${JAXCT_SANITIZE}" -fno-sanitize-recover=all)
-  list(APPEND _flags ${_sanitize} -fno-omit-frame-pointer -g)
+  # More optimisation would take many minutes, for checks that then run no better.
+  list(APPEND _flags ${_sanitize} -fno-omit-frame-pointer -g -O1)
   target_link_options(jaxct_native_flags INTERFACE ${_sanitize})
 endif()
 

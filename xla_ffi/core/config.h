@@ -3,8 +3,11 @@
 // namespace of its own, so that the linker never merges an AVX2 body with a baseline one.
 #if defined(__CUDACC__)
 #define JAXCT_HD __host__ __device__ __forceinline__
+#elif defined(__SANITIZE_ADDRESS__)
+// With all their checks in one function, compilers take minutes for it.
+#define JAXCT_HD inline
 #elif defined(__GNUC__) || defined(__clang__)
-// A call left in a loop keeps it from being vectorised.
+// A call left in a loop costs more than what it calls.
 #define JAXCT_HD inline __attribute__((always_inline))
 #else
 #define JAXCT_HD inline
