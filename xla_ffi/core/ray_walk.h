@@ -72,10 +72,16 @@ JAXCT_HD bool is_clipped(const RayWalk<T>& walk, IndexRange slabs) {
   return walk.ascending ? walk.origin > static_cast<T>(slabs.begin - 1) : walk.origin < static_cast<T>(slabs.end);
 }
 
-// How far into slab k the source is.
+// The part of slab k that is ahead of the source.
 template <typename T>
-JAXCT_HD T source_in_slab(T origin, T k) {
-  return clamp(origin - (k - T(0.5)), T(0), T(1));
+struct SlabPart {
+  T begin, end;
+};
+
+template <typename T, typename Mask>
+JAXCT_HD SlabPart<T> part_ahead(T origin, Mask ascending, T k) {
+  const T source = clamp(origin - (k - T(0.5)), T(0), T(1));
+  return {select(ascending, source, T(0)), select(ascending, T(1), source)};
 }
 
 // The part of a 2-D ray that lies in the plane.
@@ -157,11 +163,10 @@ JAXCT_HD Crossing<T> cross_slab(const RayWalk<T>& walk, int32_t k) {
   const T b = multiply_add(walk.slope_b, offset, walk.b);
   const int32_t cell_a = floor_index(a);
   const int32_t cell_b = floor_index(b);
-  const T source = source_in_slab(walk.origin, static_cast<T>(k));
+  const SlabPart<T> ahead = part_ahead(walk.origin, walk.ascending, static_cast<T>(k));
   return {cell_a,
           cell_b,
-          {a - static_cast<T>(cell_a), b - static_cast<T>(cell_b), walk.slope_a, walk.slope_b,
-           walk.ascending ? source : T(0), walk.ascending ? T(1) : source}};
+          {a - static_cast<T>(cell_a), b - static_cast<T>(cell_b), walk.slope_a, walk.slope_b, ahead.begin, ahead.end}};
 }
 
 // visit(slab, cell_a, cell_b, stencil)

@@ -89,7 +89,6 @@ struct Quad {
 
 template <typename Model, typename T>
 struct AxialLoops {
-  using Row = typename Model::template Row<T>;
   static constexpr int kBlock = kLanes<T>;  // views
   static constexpr int64_t kTile = kMaxTile;
   static constexpr int kTaps = Footprints<T>::kTaps;
@@ -136,20 +135,12 @@ struct AxialLoops {
   bool forward(const Executor& executor) const {
     const Lines<T> volume(is_image() ? 0 : p.scan.ny * p.scan.nx, layout.lanes);
     if (!volume) return false;
-    if (!is_image())
-      parallel_for(executor, p.scan.ny, [&](int64_t y) {
-        for (int64_t lane = 0; lane < layout.lanes; ++lane)
-          for (int64_t x = 0; x < p.scan.nx; ++x)
-            volume[y * p.scan.nx + x][lane] = p.in[lane * layout.lane_stride + y * p.scan.nx + x];
-      });
+    if (!is_image()) load_lines(executor, p.in, p.scan.ny * p.scan.nx, layout.lanes, layout.lane_stride, volume);
     // Bands of columns make enough tasks for some processors where there are few views.
     const int64_t bands = min_of(p.scan.cols, tiles(32, num_blocks()));
     std::atomic<bool> ok{true};
     parallel_for(executor, num_blocks() * bands, [&](int64_t task) {
-      const int64_t band = task % bands;
-      const IndexRange cols = {static_cast<int32_t>(p.scan.cols * band / bands),
-                               static_cast<int32_t>(p.scan.cols * (band + 1) / bands)};
-      if (!forward_block(task / bands, cols, volume)) ok = false;
+      if (!forward_block(task / bands, band_of(p.scan, task % bands, bands), volume)) ok = false;
     });
     return ok;
   }
@@ -205,7 +196,7 @@ struct AxialLoops {
 
   void forward_lines(const Rectangle& r, const Footprints<T>* footprints, int n, IndexRange band, int64_t width,
                      const Lines<T>& volume, const Lines<T>& sums) const {
-    const int64_t across = r.x_end - r.x_begin;
+    const int64_t across = r.width();
     for (int v = 0; v < n; ++v)
       for (int64_t i = 0; i < r.size(); ++i) {
         const Footprints<T>& f = footprints[i];
@@ -321,16 +312,17 @@ struct AxialLoops {
               if (const Footprints<T>& f = footprints.get()[i]; f.count[v] > 0)
                 back_line(f, v, lines[(b * kBlock + v) * width + f.first[v]], lines.length(), rows[0], sums[i]);
       });
-    const int64_t across = r.x_end - r.x_begin;
-    for (int64_t lane = 0; lane < layout.lanes; ++lane)
-      for (int64_t y = r.y_begin; y < r.y_end; ++y)
-        for (int64_t x = r.x_begin; x < r.x_end; ++x) {
-          const int64_t i = (y - r.y_begin) * across + x - r.x_begin;
-          const T* four = image.get() + 4 * i;
-          p.out[lane * layout.lane_stride + y * p.scan.nx + x] =
-              is_image() ? (four[0] + four[1]) + (four[2] + four[3]) : sums[i][lane];
-        }
+    if (is_image())
+      store_image(r, image.get());
+    else
+      store_tile(sums, p.scan, r, layout.lanes, layout.lane_stride, p.out);
     return true;
+  }
+
+  void store_image(const Rectangle& r, const T* sums) const {
+    for (int64_t y = r.y_begin; y < r.y_end; ++y)
+      for (int64_t x = r.x_begin; x < r.x_end; ++x, sums += kTaps)
+        p.out[y * p.scan.nx + x] = (sums[0] + sums[1]) + (sums[2] + sums[3]);
   }
 
   // sums: four a column, to be added.

@@ -119,26 +119,17 @@ JAXCT_HD LaneMask<Vector> operator&(LaneMask<Vector> a, LaneMask<Vector> b) {
   return {a.v & b.v};
 }
 
-template <typename T>
-JAXCT_HD auto operator<(Lanes<T> a, Lanes<T> b) {
-  return make_mask(a.v < b.v);
-}
-template <typename T>
-JAXCT_HD auto operator>(Lanes<T> a, Lanes<T> b) {
-  return make_mask(a.v > b.v);
-}
-template <typename T>
-JAXCT_HD auto operator>=(Lanes<T> a, Lanes<T> b) {
-  return make_mask(a.v >= b.v);
-}
-template <typename T>
-JAXCT_HD auto operator<(LaneIndices<T> a, LaneIndices<T> b) {
-  return make_mask(a.v < b.v);
-}
-template <typename T>
-JAXCT_HD auto operator>(LaneIndices<T> a, LaneIndices<T> b) {
-  return make_mask(a.v > b.v);
-}
+#define JAXCT_LANEWISE(Numbers, op)                       \
+  template <typename T>                                   \
+  JAXCT_HD auto operator op(Numbers<T> a, Numbers<T> b) { \
+    return make_mask(a.v op b.v);                         \
+  }
+JAXCT_LANEWISE(Lanes, <)
+JAXCT_LANEWISE(Lanes, >)
+JAXCT_LANEWISE(Lanes, >=)
+JAXCT_LANEWISE(LaneIndices, <)
+JAXCT_LANEWISE(LaneIndices, >)
+#undef JAXCT_LANEWISE
 
 template <typename Mask, typename T>
 JAXCT_HD Lanes<T> select(LaneMask<Mask> mask, Lanes<T> yes, Lanes<T> no) {

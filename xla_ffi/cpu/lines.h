@@ -7,13 +7,12 @@
 JAXCT_NAMESPACE_BEGIN
 namespace loops {
 
-// Zeros between lines: what the lookups of a window reach beyond an end, and whole registers.
-template <typename T>
-constexpr int kGap = kLanes<T> > 8 ? kLanes<T> : 8;
+// Zeros between lines: what the lookups of a window reach beyond an end, and at least a register.
+constexpr int kGap = 8;
 
 template <typename T>
 int64_t line_length(int64_t entries) {
-  return tiles(entries, kLanes<T>) * kLanes<T> + kGap<T>;
+  return tiles(entries, kLanes<T>) * kLanes<T> + kGap;
 }
 
 // Zeroed lines. Reading a window that begins within one is allowed.
@@ -21,16 +20,38 @@ template <typename T>
 class Lines {
  public:
   Lines(int64_t count, int64_t entries)
-      : length_(line_length<T>(entries)), memory_(count * length_ + kGap<T> + 2 * kWindow<T>) {}
+      : length_(line_length<T>(entries)), memory_(count * length_ + kGap + 2 * kWindow<T>) {}
 
   explicit operator bool() const { return static_cast<bool>(memory_); }
-  T* operator[](int64_t line) const { return memory_.get() + kGap<T> + line * length_; }
+  T* operator[](int64_t line) const { return memory_.get() + kGap + line * length_; }
   int64_t length() const { return length_; }
 
  private:
   int64_t length_;
   Scratch<T> memory_;
 };
+
+// A line for each of `count` numbers of a lane.
+template <typename T>
+void load_lines(const Executor& executor, const T* in, int64_t count, int64_t lanes, int64_t lane_stride,
+                const Lines<T>& lines) {
+  constexpr int64_t kRun = 512;
+  parallel_for(executor, tiles(count, kRun), [&](int64_t run) {
+    for (int64_t lane = 0; lane < lanes; ++lane)
+      for (int64_t i = run * kRun; i < min_of(count, (run + 1) * kRun); ++i)
+        lines[i][lane] = in[lane * lane_stride + i];
+  });
+}
+
+// From a line for each column of a tile, row by row.
+template <typename T>
+void store_tile(const Lines<T>& lines, const Scan& scan, const Rectangle& r, int64_t lanes, int64_t lane_stride,
+                T* out) {
+  for (int64_t lane = 0; lane < lanes; ++lane)
+    for (int64_t y = r.y_begin; y < r.y_end; ++y)
+      for (int64_t x = r.x_begin; x < r.x_end; ++x)
+        out[lane * lane_stride + y * scan.nx + x] = lines[(y - r.y_begin) * r.width() + x - r.x_begin][lane];
+}
 
 // Weights of a column's pixels, the same for all of a line. Passed by value, like all that the loops below read: what
 // is in memory would be read again after every store.

@@ -14,6 +14,15 @@
 JAXCT_NAMESPACE_BEGIN
 namespace loops {
 
+// What rays have of slab k, given where they cross its middle; `clipped` if the source may cut it.
+template <typename Number, typename Mask>
+JAXCT_HD Slab<Number> planar_slab(Number fraction, Number slope, bool clipped, Number origin, Mask ascending,
+                                  Number k) {
+  const Number zero(0);
+  const SlabPart<Number> ahead = clipped ? part_ahead(origin, ascending, k) : SlabPart<Number>{zero, Number(1)};
+  return {fraction, zero, slope, zero, ahead.begin, ahead.end};
+}
+
 // Neighbouring rays of a view that run along one axis (1: y, 2: x).
 template <typename Model, typename T>
 class RayBundle {
@@ -61,19 +70,13 @@ class RayBundle {
  private:
   template <bool kClipped, typename Visit>
   JAXCT_HD void walk_slabs(Visit&& visit) const {
-    const Number position = load_lanes(position_), slope = load_lanes(slope_), origin = load_lanes(origin_), zero(T(0)),
-                 one(T(1));
-    const auto ascends = load_lanes(ascends_) > zero;
+    const Number position = load_lanes(position_), slope = load_lanes(slope_), origin = load_lanes(origin_);
+    const auto ascends = load_lanes(ascends_) > Number(T(0));
     for (int32_t k = slabs_.begin; k < slabs_.end; ++k) {
       const Number at = slope * Number(static_cast<T>(k) - middle_) + position;
       const Integer cells = floor_index(at);
-      Slab<Number> slab = {at - Number(cells), zero, slope, zero, zero, one};
-      if (kClipped) {
-        const Number source = source_in_slab(origin, Number(static_cast<T>(k)));
-        slab.begin = select(ascends, source, zero);
-        slab.end = select(ascends, one, source);
-      }
-      const auto stencil = Model::stencil(slab);
+      const auto stencil =
+          Model::stencil(planar_slab(at - Number(cells), slope, kClipped, origin, ascends, Number(static_cast<T>(k))));
       visit(k, cells, stencil.weight[0][0], stencil.weight[1][0]);
     }
   }
@@ -171,7 +174,7 @@ class PlanarRays {
     const IndexRange slabs = slabs_in(walk, box);
     if (slabs.empty()) return;
     const PlanarWalk<T> planar = planar_part(walk);
-    const Number position(planar.position), slope(planar.slope), zero(T(0)), one(T(1));
+    const Number position(planar.position), slope(planar.slope);
     const Number value(walk.step * p_.in[v * p_.scan.cols + col]);
     const bool clipped = is_clipped(walk, slabs);
     const Lines<T>& lines = walk.axis == 1 ? rows : columns;
@@ -184,12 +187,8 @@ class PlanarRays {
       const Integer slab_numbers = lane_numbers<T>() + k;
       const Number at = slope * (Number(slab_numbers) - Number(walk.middle)) + position;
       const Integer cells = floor_index(at);
-      Slab<Number> slab = {at - Number(cells), zero, slope, zero, zero, one};
-      if (clipped) {
-        const Number source = source_in_slab(Number(walk.origin), Number(slab_numbers));
-        (walk.ascending ? slab.begin : slab.end) = source;
-      }
-      const auto stencil = Model::stencil(slab);
+      const auto stencil = Model::stencil(
+          planar_slab(at - Number(cells), slope, clipped, Number(walk.origin), walk.ascending, Number(slab_numbers)));
       const Integer cell = min_of(max_of(cells - cell_begin, low), high);
       // Slabs past the last one go to the end of the line before the first.
       const Integer place = select(slab_numbers < end, (slab_numbers - line_begin) * length + cell, Integer(-2));
@@ -213,7 +212,7 @@ class PlanarRayStack {
   Status forward() const {
     const Lines<T> volume(p_.scan.voxels(), images_);
     if (!volume) return Status::kOutOfMemory;
-    load(p_.scan.voxels(), volume);
+    load_lines(executor_, p_.in, p_.scan.voxels(), images_, p_.scan.voxels(), volume);
     std::atomic<bool> ok{true};
     parallel_for(executor_, tiles(p_.scan.views, kViews), [&](int64_t block) {
       if (!forward_block(block * kViews, volume)) ok = false;
@@ -224,7 +223,8 @@ class PlanarRayStack {
   Status back() const {
     const Lines<T> projections(p_.scan.views * p_.scan.cols, images_);
     if (!projections) return Status::kOutOfMemory;
-    load(p_.scan.views * p_.scan.cols, projections);
+    const int64_t pixels = p_.scan.views * p_.scan.cols;
+    load_lines(executor_, p_.in, pixels, images_, pixels, projections);
     std::atomic<bool> ok{true};
     parallel_for(executor_, num_tiles(p_.scan, kTile), [&](int64_t task) {
       if (!back_tile(tile_of(p_.scan, kTile, task), projections)) ok = false;
@@ -233,15 +233,6 @@ class PlanarRayStack {
   }
 
  private:
-  // A line for each of `count` numbers of an image.
-  void load(int64_t count, const Lines<T>& lines) const {
-    parallel_for(executor_, tiles(count, kRun), [&](int64_t run) {
-      for (int64_t image = 0; image < images_; ++image)
-        for (int64_t i = run * kRun; i < min_of(count, (run + 1) * kRun); ++i)
-          lines[i][image] = p_.in[image * count + i];
-    });
-  }
-
   // f(column of the detector, voxel, weight) for the rays of a view that cross a tile. `width` is the image's.
   template <typename F>
   void visit(int64_t v, const Rectangle& r, int64_t width, F&& f) const {
@@ -282,14 +273,11 @@ class PlanarRayStack {
       visit(v, r, width, [&](int64_t col, int64_t at, Taps<T, 1> weight) {
         scatter_line(weight, projections[v * p_.scan.cols + col], 0, images_, sums[at - first], 0);
       });
-    for (int64_t image = 0; image < images_; ++image)
-      for (int64_t y = r.y_begin; y < r.y_end; ++y)
-        for (int64_t x = r.x_begin; x < r.x_end; ++x)
-          p_.out[(image * p_.scan.ny + y) * p_.scan.nx + x] = sums[y * width + x - first][image];
+    store_tile(sums, p_.scan, r, images_, p_.scan.voxels(), p_.out);
     return true;
   }
 
-  static constexpr int64_t kTile = 16, kViews = 8, kRun = 512;
+  static constexpr int64_t kTile = 16, kViews = 8;
 
   const Problem<T>& p_;
   int64_t images_;

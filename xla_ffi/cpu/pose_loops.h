@@ -23,9 +23,8 @@ Status forward_pose(const Problem<T>& p, const Executor& executor) {
   const Scan& scan = p.scan;
   const int64_t bands = scan.views < 8 ? min_of(scan.cols, int64_t{8}) : 1;
   parallel_for(executor, scan.views * bands, [&](int64_t task) {
-    const int64_t v = task / bands, band = task % bands;
-    const IndexRange cols = {static_cast<int32_t>(scan.cols * band / bands),
-                             static_cast<int32_t>(scan.cols * (band + 1) / bands)};
+    const int64_t v = task / bands;
+    const IndexRange cols = band_of(scan, task % bands, bands);
     T* projection = p.out + v * scan.pixels();
     for (int64_t r = 0; r < scan.rows; ++r)
       for (int64_t c = cols.begin; c < cols.end; ++c) projection[r * scan.cols + c] = T(0);

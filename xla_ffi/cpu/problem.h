@@ -78,10 +78,16 @@ void prepare_views(const Call<T>& call, const Item& item, View<T>* views) {
 struct Rectangle {
   int64_t y_begin, y_end, x_begin, x_end;
 
-  int64_t size() const { return (y_end - y_begin) * (x_end - x_begin); }
+  int64_t width() const { return x_end - x_begin; }
+  int64_t size() const { return (y_end - y_begin) * width(); }
 };
 
 inline int64_t tiles(int64_t n, int64_t size) { return (n + size - 1) / size; }
+
+// Part `band` of the detector's columns, of `bands`.
+inline IndexRange band_of(const Scan& scan, int64_t band, int64_t bands) {
+  return {static_cast<int32_t>(scan.cols * band / bands), static_cast<int32_t>(scan.cols * (band + 1) / bands)};
+}
 
 // The grid cut into squares of columns.
 inline int64_t num_tiles(const Scan& scan, int64_t size) { return tiles(scan.ny, size) * tiles(scan.nx, size); }
