@@ -2,7 +2,8 @@
 #include "cpu/kernels.h"
 
 #include "core/models.h"
-#include "cpu/axial_loops.h"
+#include "cpu/image_loops.h"
+#include "cpu/line_loops.h"
 #include "cpu/planar_rays.h"
 #include "cpu/pose_loops.h"
 #include "cpu/ray_loops.h"
@@ -25,22 +26,22 @@ Status run_rays(const Problem<T>& p, int64_t images, Direction direction, const 
   return direction == Direction::kForward ? forward_rays<M>(p, executor) : back_rays<M>(p, executor);
 }
 
-template <typename M, typename T>
-Status run_axial(const Problem<T>& p, const AxialLayout& layout, Direction direction, const Executor& executor) {
-  const AxialLoops<M, T> loops{p, layout};
+template <typename Loops>
+Status run_axial(const Loops& loops, Direction direction, const Executor& executor) {
   const bool ok = direction == Direction::kForward ? loops.forward(executor) : loops.back(executor);
   return ok ? Status::kOk : Status::kOutOfMemory;
 }
 
 template <typename M, typename T>
 Status run_separable(const Problem<T>& p, int64_t images, Direction direction, const Executor& executor) {
-  if (p.scan.planar) return run_axial<M>(p, image_layout(p.scan, images), direction, executor);
+  if (p.scan.planar && images == 1) return run_axial(ImageLoops<M, T>(p), direction, executor);
+  if (p.scan.planar) return run_axial(LineLoops<M, T>(p, image_layout(p.scan, images)), direction, executor);
   bool axial = true, shared = true;
   for (int64_t v = 0; v < p.scan.views; ++v) {
     axial = axial && p.views[v].axial;
     shared = shared && rows_are_shared(p.views[v]);
   }
-  if (axial) return run_axial<M>(p, volume_layout(p.scan, shared), direction, executor);
+  if (axial) return run_axial(LineLoops<M, T>(p, volume_layout(p.scan, shared)), direction, executor);
   return direction == Direction::kForward ? forward_pose<M>(p, executor) : back_pose<M>(p, executor);
 }
 

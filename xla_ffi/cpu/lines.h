@@ -46,11 +46,14 @@ void load_lines(const Executor& executor, const T* in, int64_t count, int64_t la
 // From a line for each column of a tile, row by row.
 template <typename T>
 void store_tile(const Lines<T>& lines, const Scan& scan, const Rectangle& r, int64_t lanes, int64_t lane_stride,
-                T* out) {
+                bool add, T* out) {
   for (int64_t lane = 0; lane < lanes; ++lane)
     for (int64_t y = r.y_begin; y < r.y_end; ++y)
-      for (int64_t x = r.x_begin; x < r.x_end; ++x)
-        out[lane * lane_stride + y * scan.nx + x] = lines[(y - r.y_begin) * r.width() + x - r.x_begin][lane];
+      for (int64_t x = r.x_begin; x < r.x_end; ++x) {
+        const T value = lines[(y - r.y_begin) * r.width() + x - r.x_begin][lane];
+        T& to = out[lane * lane_stride + y * scan.nx + x];
+        to = add ? to + value : value;
+      }
 }
 
 // Weights of a column's pixels, the same for all of a line. Passed by value, like all that the loops below read: what

@@ -273,7 +273,7 @@ class PlanarRayStack {
       visit(v, r, width, [&](int64_t col, int64_t at, Taps<T, 1> weight) {
         scatter_line(weight, projections[v * p_.scan.cols + col], 0, images_, sums[at - first], 0);
       });
-    store_tile(sums, p_.scan, r, images_, p_.scan.voxels(), p_.out);
+    store_tile(sums, p_.scan, r, images_, p_.scan.voxels(), false, p_.out);
     return true;
   }
 
