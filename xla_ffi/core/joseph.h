@@ -14,6 +14,12 @@ struct Joseph : LineModel {
     const T b0 = T(1) - s.fraction_b;
     return {{{a0 * b0, a0 * b1}, {a1 * b0, a1 * b1}}};
   }
+
+  // In 2-D: of a cell, `distance` from where a ray crosses the middle of its slab. At most 1.
+  template <typename T>
+  JAXCT_HD static T cell_weight(T distance) {
+    return T(1) - distance;
+  }
 };
 
 JAXCT_NAMESPACE_END

@@ -6,9 +6,11 @@
 // lines at a time. A batch of images with one geometry: one ray at a time, and all the images' pixels of a cell
 // together.
 #include <atomic>
+#include <type_traits>
 
 #include "core/ray_walk.h"
 #include "cpu/lines.h"
+#include "cpu/parallel_rays.h"
 #include "cpu/ray_loops.h"
 
 JAXCT_NAMESPACE_BEGIN
@@ -124,6 +126,8 @@ class PlanarRays {
   }
 
   Status back() const {
+    if constexpr (std::is_same_v<Model, Joseph>)
+      if (p_.scan.beam == Beam::kParallel) return ParallelRays<T>(p_, executor_).back();
     // A ray is prepared once for each tile that it crosses: as few as leave work for some processors.
     const int64_t size = p_.scan.voxels() < (1 << 18) ? 64 : 128;
     std::atomic<bool> ok{true};
