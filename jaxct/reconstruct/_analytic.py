@@ -23,7 +23,7 @@ from jaxct.reconstruct._redundancy import Redundancy, check_coverage, choose_red
 from jaxct.weights import CircularGeometry
 
 # Padded samples of a block of views, unless its volume is so large that passing over it once a block would cost more.
-_SAMPLES_PER_BLOCK = 2**21
+_SAMPLES_PER_BLOCK = 2**20
 # The CPU's loops take so many views at a time.
 _VIEWS = 8
 
