@@ -7,11 +7,16 @@
 * grid: ``(*batch, 2, 3)``, voxel size and centre.
 
 Each operand's batch axes have size 1 (shared) or N (mapped): what ``vmap`` adds is never copied, and the native loops
-broadcast. The derivatives with respect to vectors and grid will be two primitives of the same kind, which complete the
-family under differentiation; ``_linear_jvp`` is their place.
+broadcast.
+
+Three more complete the family under differentiation. ``forward_tangent`` and ``back_tangent`` are the derivatives of
+the two along a tangent of vectors and grid; they are linear in the data and in that tangent, and each other's transpose
+in the data. ``geometry_gradient`` is the transpose of either in the tangent: what <projections, A volume> gains from
+changes of vectors and grid. So derivatives of any order exist in the data, and of first order in the geometry.
 """
 
 import dataclasses
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -24,13 +29,17 @@ from jax.interpreters import ad, batching, mlir
 from jaxct import _native
 from jaxct._sharding import abstract_like, result_like, vary_together
 
-NO_GEOMETRY_DERIVATIVE = (
-    "derivatives with respect to the geometry or the grid are not available yet; where they are part of what is "
-    "differentiated but meant to stay fixed, pass jax.lax.stop_gradient(geometry)"
+# Models whose weights are differentiated with respect to the geometry.
+DIFFERENTIABLE_MODELS = ("joseph", "separable_footprint")
+KEEP_FIXED = (
+    "where the geometry or the grid is part of what is differentiated but meant to stay fixed, pass "
+    "jax.lax.stop_gradient(geometry)"
 )
 
 # The name of an FFI target, the same on every platform.
 _TARGET = "jaxct_{model}_{direction}"
+
+Rule = Callable[..., Any]
 
 BEAMS = {"parallel": 0, "cone": 1, "curved": 2}
 
@@ -74,11 +83,17 @@ def apply(direction: str, data: jax.Array, vectors: jax.Array, grid: jax.Array, 
     return _PRIMITIVES[direction].bind(*operands, scan=scan, batch_axes=0)
 
 
+def _batch_shape(operands: Any, batch_axes: int) -> tuple[int, ...]:
+    return np.broadcast_shapes(*(a.shape[:batch_axes] for a in operands))
+
+
+def _item_shape(direction: str, vectors: Any, scan: Scan, batch_axes: int) -> tuple[int, ...]:
+    return (vectors.shape[batch_axes], *scan.detector_shape) if direction == "forward" else scan.volume_shape
+
+
 def _result_shape(direction: str, data: Any, vectors: Any, grid: Any, scan: Scan, batch_axes: int) -> tuple[int, ...]:
-    batch = np.broadcast_shapes(*(a.shape[:batch_axes] for a in (data, vectors, grid)))
-    if direction == "forward":
-        return (*batch, vectors.shape[batch_axes], *scan.detector_shape)
-    return (*batch, *scan.volume_shape)
+    batch = _batch_shape((data, vectors, grid), batch_axes)
+    return (*batch, *_item_shape(direction, vectors, scan, batch_axes))
 
 
 def _compute_type(dtype: Any) -> np.dtype:
@@ -130,18 +145,70 @@ def _batch(primitive, operands, axes, *, scan, batch_axes):
         jnp.expand_dims(a, 0) if axis is None else jnp.moveaxis(a, axis, 0)
         for a, axis in zip(operands, axes, strict=True)
     ]
-    return primitive.bind(*operands, scan=scan, batch_axes=batch_axes + 1), 0
+    out = primitive.bind(*operands, scan=scan, batch_axes=batch_axes + 1)
+    return out, [0] * len(out) if primitive.multiple_results else 0
 
 
-def _linear_jvp(primitive, primals, tangents, *, scan, batch_axes):
-    _, vectors, grid = primals
+def _jvp(direction, primals, tangents, *, scan, batch_axes):
+    params = {"scan": scan, "batch_axes": batch_axes}
+    out = _PRIMITIVES[direction].bind(*primals, **params)
+    data, *geometry = primals
     data_dot, *geometry_dot = tangents
-    if not all(isinstance(t, ad.Zero) for t in geometry_dot):
-        raise NotImplementedError(NO_GEOMETRY_DERIVATIVE)
-    out = primitive.bind(*primals, scan=scan, batch_axes=batch_axes)
-    if isinstance(data_dot, ad.Zero):
-        return out, ad.Zero(jax.typeof(out).to_tangent_aval())
-    return out, primitive.bind(data_dot, vectors, grid, scan=scan, batch_axes=batch_axes)
+    parts = []
+    if not _is_zero(data_dot):
+        parts.append(_PRIMITIVES[direction].bind(data_dot, *geometry, **params))
+    if not all(map(_is_zero, geometry_dot)):
+        if scan.model not in DIFFERENTIABLE_MODELS:
+            raise NotImplementedError(
+                f"model {scan.model!r} has no derivative with respect to the geometry or the grid: use "
+                f"{' or '.join(map(repr, DIFFERENTIABLE_MODELS))}; {KEEP_FIXED}"
+            )
+        dots = map(ad.instantiate_zeros, geometry_dot)
+        parts.append(_PRIMITIVES[f"{direction}_tangent"].bind(data, *geometry, *dots, **params))
+    return out, _sum_tangents(parts, out)
+
+
+def _is_zero(tangent: Any) -> bool:
+    return isinstance(tangent, ad.Zero)
+
+
+def _sum_tangents(parts: list[jax.Array], out: jax.Array) -> jax.Array | ad.Zero:
+    return sum(parts[1:], parts[0]) if parts else ad.Zero(jax.typeof(out).to_tangent_aval())
+
+
+def _refuse_second_order(vectors_dot: Any, grid_dot: Any) -> None:
+    if not (_is_zero(vectors_dot) and _is_zero(grid_dot)):
+        raise NotImplementedError(
+            "second derivatives with respect to the geometry or the grid are not available (first ones, and mixed ones "
+            f"with the volume or the projections, are); {KEEP_FIXED}"
+        )
+
+
+def _tangent_jvp(direction, primals, tangents, *, scan, batch_axes):
+    """Of a function that is linear in the data and in the geometry's tangent."""
+    primitive = partial(_PRIMITIVES[f"{direction}_tangent"].bind, scan=scan, batch_axes=batch_axes)
+    data, *geometry_and_dots = primals
+    vectors, grid, *_ = geometry_and_dots
+    data_dot, vectors_dot, grid_dot, *dots_dot = tangents
+    _refuse_second_order(vectors_dot, grid_dot)
+    out = primitive(*primals)
+    parts = [] if _is_zero(data_dot) else [primitive(data_dot, *geometry_and_dots)]
+    if not all(map(_is_zero, dots_dot)):
+        parts.append(primitive(data, vectors, grid, *map(ad.instantiate_zeros, dots_dot)))
+    return out, _sum_tangents(parts, out)
+
+
+def _gradient_jvp(primals, tangents, *, scan, batch_axes):
+    """Of a function that is linear in the volume and in the projections."""
+    primitive = partial(_PRIMITIVES["geometry_gradient"].bind, scan=scan, batch_axes=batch_axes)
+    volume, projections, *geometry = primals
+    volume_dot, projections_dot, *geometry_dot = tangents
+    _refuse_second_order(*geometry_dot)
+    outs = primitive(*primals)
+    parts = [] if _is_zero(volume_dot) else [primitive(volume_dot, projections, *geometry)]
+    if not _is_zero(projections_dot):
+        parts.append(primitive(volume, projections_dot, *geometry))
+    return outs, [_sum_tangents([part[i] for part in parts], out) for i, out in enumerate(outs)]
 
 
 def _sum_shared(cotangent: jax.Array, shape: tuple[int, ...]) -> jax.Array:
@@ -153,28 +220,138 @@ def _sum_shared(cotangent: jax.Array, shape: tuple[int, ...]) -> jax.Array:
 def _transpose(adjoint, cotangent, data, vectors, grid, *, scan, batch_axes):
     if not ad.is_undefined_primal(data) or ad.is_undefined_primal(vectors) or ad.is_undefined_primal(grid):
         raise NotImplementedError("projections are linear in the data alone, not in the geometry")
-    if isinstance(cotangent, ad.Zero):
+    if _is_zero(cotangent):
         return ad.Zero(data.aval), None, None
-    out = adjoint.bind(cotangent, vectors, grid, scan=scan, batch_axes=batch_axes)
+    out = _PRIMITIVES[adjoint].bind(cotangent, vectors, grid, scan=scan, batch_axes=batch_axes)
     return _sum_shared(out, data.aval.shape), None, None
 
 
-def _define(direction: str) -> Primitive:
-    primitive = Primitive(f"jaxct_{direction}")
-    primitive.def_impl(jax.jit(primitive.bind, static_argnames=("scan", "batch_axes")))
-    primitive.def_abstract_eval(
-        lambda data, vectors, grid, *, scan, batch_axes: abstract_like(
-            data, _result_shape(direction, data, vectors, grid, scan, batch_axes)
-        )
+def _tangent_transpose(direction, adjoint, cotangent, data, vectors, grid, *dots, scan, batch_axes):
+    """In the data, or in the geometry's tangent."""
+    params = {"scan": scan, "batch_axes": batch_axes}
+    in_data = ad.is_undefined_primal(data)
+    if in_data == any(map(ad.is_undefined_primal, dots)):
+        raise NotImplementedError("this is linear in the data or in the tangent of the geometry, not in both at once")
+    if in_data:
+        if _is_zero(cotangent):
+            return ad.Zero(data.aval), None, None, None, None
+        out = _PRIMITIVES[f"{adjoint}_tangent"].bind(cotangent, vectors, grid, *dots, **params)
+        return _sum_shared(out, data.aval.shape), None, None, None, None
+    if _is_zero(cotangent):
+        return None, None, None, *(ad.Zero(d.aval) if ad.is_undefined_primal(d) else None for d in dots)
+    volume, projections = (data, cotangent) if direction == "forward" else (cotangent, data)
+    bars = _PRIMITIVES["geometry_gradient"].bind(volume, projections, vectors, grid, **params)
+    wanted = zip(bars, dots, strict=True)
+    return (
+        None,
+        None,
+        None,
+        *(_sum_shared(bar, dot.aval.shape) if ad.is_undefined_primal(dot) else None for bar, dot in wanted),
     )
-    lower_cpu = mlir.lower_fun(partial(_call_cpu, direction), multiple_results=False)
-    mlir.register_lowering(primitive, lower_cpu, platform="cpu")
-    mlir.register_lowering(primitive, partial(_lower_cuda, direction), platform="cuda")
+
+
+def _gradient_transpose(cotangents, volume, projections, vectors, grid, *, scan, batch_axes):
+    """In the volume, or in the projections."""
+    in_volume = ad.is_undefined_primal(volume)
+    if in_volume == ad.is_undefined_primal(projections):
+        raise NotImplementedError("this is linear in the volume or in the projections, not in both at once")
+    operand, data, adjoint = (volume, projections, "back") if in_volume else (projections, volume, "forward")
+    bar: Any = ad.Zero(operand.aval)
+    if not all(map(_is_zero, cotangents)):
+        dots = map(ad.instantiate_zeros, cotangents)
+        primitive = _PRIMITIVES[f"{adjoint}_tangent"]
+        bar = _sum_shared(
+            primitive.bind(data, vectors, grid, *dots, scan=scan, batch_axes=batch_axes), operand.aval.shape
+        )
+    return (bar, None, None, None) if in_volume else (None, bar, None, None)
+
+
+def _call_cpu_tangent(direction, data, vectors, grid, *dots, scan, batch_axes):
+    batch = _batch_shape((data, vectors, grid, *dots), batch_axes)
+    shape = (*batch, *_item_shape(direction, vectors, scan, batch_axes))
+    wide = data.astype(_compute_type(data.dtype))
+    target = _TARGET.format(model=scan.model, direction=f"{direction}_tangent")
+    call = jax.ffi.ffi_call(target, result_like(wide, shape))
+    return call(wide, vectors, grid, *dots, scan=scan.attributes(batch_axes)).astype(data.dtype)
+
+
+def _call_cpu_gradient(volume, projections, vectors, grid, *, scan, batch_axes):
+    batch = _batch_shape((volume, projections, vectors, grid), batch_axes)
+    results = tuple(result_like(like, (*batch, *like.shape[batch_axes:])) for like in (vectors, grid))
+    call = jax.ffi.ffi_call(_TARGET.format(model=scan.model, direction="geometry_gradient"), results)
+    wide = (a.astype(vectors.dtype) for a in (volume, projections))
+    return call(*wide, vectors, grid, scan=scan.attributes(batch_axes))
+
+
+def _lower_cuda_derivative(ctx, *operands, **params):
+    raise NotImplementedError(f"derivatives with respect to the geometry have no CUDA kernels yet; {KEEP_FIXED}")
+
+
+def _define(
+    name: str,
+    abstract_eval: Rule,
+    jvp: Rule,
+    transpose: Rule,
+    lower_cpu: Rule,
+    lower_cuda: Rule,
+    *,
+    multiple_results: bool = False,
+) -> Primitive:
+    primitive = Primitive(f"jaxct_{name}")
+    primitive.multiple_results = multiple_results
+    primitive.def_impl(jax.jit(primitive.bind, static_argnames=("scan", "batch_axes")))
+    primitive.def_abstract_eval(abstract_eval)
+    lowering = mlir.lower_fun(lower_cpu, multiple_results=multiple_results)
+    mlir.register_lowering(primitive, lowering, platform="cpu")
+    mlir.register_lowering(primitive, lower_cuda, platform="cuda")
     batching.primitive_batchers[primitive] = partial(_batch, primitive)
-    ad.primitive_jvps[primitive] = partial(_linear_jvp, primitive)
+    ad.primitive_jvps[primitive] = jvp
+    ad.primitive_transposes[primitive] = transpose
     return primitive
 
 
-_PRIMITIVES = {direction: _define(direction) for direction in ("forward", "back")}
-ad.primitive_transposes[_PRIMITIVES["forward"]] = partial(_transpose, _PRIMITIVES["back"])
-ad.primitive_transposes[_PRIMITIVES["back"]] = partial(_transpose, _PRIMITIVES["forward"])
+def _projection_type(direction, data, vectors, *others, scan, batch_axes):
+    batch = _batch_shape((data, vectors, *others), batch_axes)
+    return abstract_like(data, (*batch, *_item_shape(direction, vectors, scan, batch_axes)))
+
+
+def _gradient_types(volume, projections, vectors, grid, *, scan, batch_axes):
+    batch = _batch_shape((volume, projections, vectors, grid), batch_axes)
+    return [abstract_like(like, (*batch, *like.shape[batch_axes:])) for like in (vectors, grid)]
+
+
+def _define_pair(direction: str, adjoint: str) -> dict[str, Primitive]:
+    """The projection in one direction, and its derivative along a tangent of the geometry."""
+    return {
+        direction: _define(
+            direction,
+            partial(_projection_type, direction),
+            partial(_jvp, direction),
+            partial(_transpose, adjoint),
+            partial(_call_cpu, direction),
+            partial(_lower_cuda, direction),
+        ),
+        f"{direction}_tangent": _define(
+            f"{direction}_tangent",
+            partial(_projection_type, direction),
+            partial(_tangent_jvp, direction),
+            partial(_tangent_transpose, direction, adjoint),
+            partial(_call_cpu_tangent, direction),
+            _lower_cuda_derivative,
+        ),
+    }
+
+
+_PRIMITIVES = {
+    **_define_pair("forward", "back"),
+    **_define_pair("back", "forward"),
+    "geometry_gradient": _define(
+        "geometry_gradient",
+        _gradient_types,
+        _gradient_jvp,
+        _gradient_transpose,
+        _call_cpu_gradient,
+        _lower_cuda_derivative,
+        multiple_results=True,
+    ),
+}

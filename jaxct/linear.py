@@ -1,7 +1,7 @@
 """Forward and back projection as bare linear maps: each is a primitive whose transpose is the other.
 
-Same arguments and checks as :func:`jaxct.forward_project` and :func:`jaxct.back_project`, without the ``custom_vjp``
-around them, so that ``jax.jvp``, ``jax.linearize`` and ``jax.linear_transpose`` apply in the data.
+Same arguments and checks as :func:`jaxct.forward_project` and :func:`jaxct.back_project`, without the choice of another
+adjoint.
 """
 
 import weakref

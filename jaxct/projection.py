@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from jaxct import linear
-from jaxct._linear import NO_GEOMETRY_DERIVATIVE
+from jaxct._linear import KEEP_FIXED
 from jaxct._sharding import vary_trees
 from jaxct.geometry import VolumeGrid
 from jaxct.geometry._base import Geometry
@@ -49,6 +49,8 @@ def forward_project(
         ValueError: shapes that do not fit, an unknown model, a source inside the volume, a detector that the model
             cannot take.
         TypeError: an argument of the wrong kind or dtype.
+        NotImplementedError: a derivative that does not exist. In the geometry and the grid "joseph" and
+            "separable_footprint" have first ones, on CPUs; in the volume all have.
 
     References:
         Siddon, Med. Phys. 12 (1985); Joseph, IEEE TMI 1 (1982); De Man & Basu, PMB 49 (2004); Long, Fessler & Balter,
@@ -58,7 +60,9 @@ def forward_project(
     if adjoint not in ADJOINTS:
         raise ValueError(f"adjoint must be one of {', '.join(map(repr, ADJOINTS))}, got {adjoint!r}")
     volume = linear.as_data("volume", volume, grid.shape, "grid.shape")
-    return _forward(*vary_trees(volume, *_constants(geometry, grid)), model, adjoint, precision)
+    if adjoint == "voxel_driven":
+        return _forward_unmatched(*vary_trees(volume, *_constants(geometry, grid)), model, precision)
+    return linear.project("forward", volume, geometry, grid, model, precision=precision)
 
 
 def back_project(
@@ -91,25 +95,29 @@ def back_project(
     projections = linear.as_data(
         "projections", projections, geometry.projection_shape, "geometry.projection_shape = (views, *detector_shape)"
     )
-    return _back(*vary_trees(projections, *_constants(geometry, grid)), model, precision)
+    return linear.project("back", projections, geometry, grid, model, precision=precision)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(3, 4, 5))
-def _forward(volume, geometry, grid, model, adjoint, precision):
+@partial(jax.custom_vjp, nondiff_argnums=(3, 4))
+def _forward_unmatched(volume, geometry, grid, model, precision):
     return linear.project("forward", volume, geometry, grid, model, precision=precision)
 
 
-def _forward_fwd(volume, geometry, grid, model, adjoint, precision):
-    return _forward(volume, geometry, grid, model, adjoint, precision), (geometry, grid)
+def _forward_unmatched_fwd(volume, geometry, grid, model, precision):
+    return _forward_unmatched(volume, geometry, grid, model, precision), (geometry, grid)
 
 
-def _forward_bwd(model, adjoint, precision, residuals, cotangent):
+def _forward_unmatched_bwd(model, precision, residuals, cotangent):
     geometry, grid = residuals
-    back = partial(linear.project, "back", geometry=geometry, grid=grid, precision=precision)
-    if adjoint == "matched":
-        return back(cotangent, model=model), None, None
-    density = _density(geometry, grid).astype(cotangent.dtype).reshape(-1, *[1] * (cotangent.ndim - 1))
-    return back(density * cotangent, model="voxel_driven", magnification_power=geometry.ndim - 1), None, None
+    weighted = _density(geometry, grid).astype(cotangent.dtype).reshape(-1, *[1] * (cotangent.ndim - 1)) * cotangent
+    power = geometry.ndim - 1
+    back = linear.project(
+        "back", weighted, geometry, grid, "voxel_driven", magnification_power=power, precision=precision
+    )
+    return back, None, None
+
+
+_forward_unmatched.defvjp(_forward_unmatched_fwd, _forward_unmatched_bwd)
 
 
 def _density(geometry: Geometry, grid: VolumeGrid) -> jax.Array:
@@ -117,24 +125,6 @@ def _density(geometry: Geometry, grid: VolumeGrid) -> jax.Array:
     vectors = geometry.to_vectors()
     pixel = vectors.col_axis if vectors.row_axis is None else jnp.cross(vectors.row_axis, vectors.col_axis)
     return jnp.prod(grid.voxel_size) / jnp.linalg.norm(pixel, axis=-1)
-
-
-@partial(jax.custom_vjp, nondiff_argnums=(3, 4))
-def _back(projections, geometry, grid, model, precision):
-    return linear.project("back", projections, geometry, grid, model, precision=precision)
-
-
-def _back_fwd(projections, geometry, grid, model, precision):
-    return _back(projections, geometry, grid, model, precision), (geometry, grid)
-
-
-def _back_bwd(model, precision, residuals, cotangent):
-    geometry, grid = residuals
-    return linear.project("forward", cotangent, geometry, grid, model, precision=precision), None, None
-
-
-_forward.defvjp(_forward_fwd, _forward_bwd)
-_back.defvjp(_back_fwd, _back_bwd)
 
 
 def _constants(*trees: Any) -> tuple[Any, ...]:
@@ -149,7 +139,10 @@ def _constant(leaf: jax.Array) -> jax.Array:
 
 @_constant.defjvp
 def _constant_jvp(primals, tangents):
-    raise NotImplementedError(NO_GEOMETRY_DERIVATIVE)
+    raise NotImplementedError(
+        "adjoint='voxel_driven' replaces the derivative with respect to the volume and has none with respect to the "
+        f"geometry or the grid: use adjoint='matched'; {KEEP_FIXED}"
+    )
 
 
 @jax.tree_util.register_dataclass

@@ -82,16 +82,6 @@ def test_the_projector_is_linear_to_jax(case, model):
     assert (a.T.in_shape, a.T.out_shape) == (a.out_shape, a.in_shape)
 
 
-def test_geometry_derivatives_say_that_they_are_not_there():
-    geometry, grid = SOME[2]()
-    x = random(1, grid.shape)
-    for project in (jaxct.forward_project, jaxct.linear.forward_project):
-        with pytest.raises(NotImplementedError, match="geometry"):
-            jax.grad(lambda g, project=project: jnp.sum(project(x, g, grid)))(geometry)
-    with pytest.raises(NotImplementedError, match="grid"):
-        jax.grad(lambda v: jnp.sum(jaxct.forward_project(x, geometry, v)))(grid)
-
-
 def test_voxel_driven_adjoint_resembles_the_matched_one():
     grid = jaxct.VolumeGrid((24, 24), voxel_size=0.7)
     y, x = np.meshgrid(np.arange(24) - 11.5, np.arange(24) - 11.5, indexing="ij")

@@ -13,6 +13,9 @@ constexpr size_t kNumModels = sizeof kModelNames / sizeof kModelNames[0];
 
 constexpr bool is_line_model(Model model) { return model == Model::kJoseph || model == Model::kSiddon; }
 
+// Models whose weights are differentiated by the geometry.
+constexpr bool is_differentiable(Model model) { return model == Model::kJoseph || model == Model::kSeparableFootprint; }
+
 // Models whose pixels are weighted with the obliquity of their rays.
 constexpr bool is_footprint_model(Model model) {
   return model == Model::kSeparableFootprint || model == Model::kDistanceDriven;

@@ -1,7 +1,7 @@
 #pragma once
 // Functions on one detector axis, in pixel edges: pixel i covers [i, i + 1]. Each gives the weight of a pixel and the
 // range of pixels that can have one.
-#include "core/scalar.h"
+#include "core/dual.h"
 
 JAXCT_NAMESPACE_BEGIN
 
@@ -21,7 +21,7 @@ struct Box {
   T begin, end;
 
   JAXCT_HD T weight(int32_t i) const { return overlap(begin, end, static_cast<T>(i), static_cast<T>(i + 1)); }
-  JAXCT_HD IndexRange range(int32_t n) const { return index_range(begin, end, n); }
+  JAXCT_HD IndexRange range(int32_t n) const { return index_range(value_of(begin), value_of(end), n); }
 
   // Stacked boxes of height `slope`: where the first touches begins, how far it reaches, how many pixels that can be.
   JAXCT_HD static T support_begin(T) { return T(0); }
@@ -52,7 +52,7 @@ struct Hat {
 
   JAXCT_HD T weight(Index<T> i) const { return max_of(T(0), T(1) - abs_of(position - (static_cast<T>(i) + T(0.5)))); }
 
-  JAXCT_HD IndexRange range(int32_t n) const { return index_range(begin(), end(), n); }
+  JAXCT_HD IndexRange range(int32_t n) const { return index_range(value_of(begin()), value_of(end()), n); }
   JAXCT_HD T begin() const { return position - T(0.5); }
   JAXCT_HD T end() const { return position + T(0.5); }
   // As Trapezoid::weights.
@@ -84,9 +84,17 @@ struct Trapezoid {
     const T q = min_of(p, T(0)), r = max_of(at - t2, T(0));
     return (p + T(0.5) * (t1 - t0)) + q * q * rise - r * r * fall;
   }
+  // Its derivatives by t0 to t3.
+  JAXCT_HD void below_by(T x, T (&by)[4]) const {
+    const T u = clamp(T(2) * rise * (x - t0), T(0), T(1)), v = clamp(T(2) * fall * (x - t2), T(0), T(1));
+    by[1] = -T(0.5) * u * u;
+    by[0] = -u - by[1];
+    by[3] = T(0.5) * v * v;
+    by[2] = v - by[3];
+  }
   JAXCT_HD T area() const { return T(0.5) * ((t3 - t0) + (t2 - t1)); }
   JAXCT_HD T weight(Index<T> i) const { return below(static_cast<T>(i + 1)) - below(static_cast<T>(i)); }
-  JAXCT_HD IndexRange range(int32_t n) const { return index_range(t0, t3, n); }
+  JAXCT_HD IndexRange range(int32_t n) const { return index_range(value_of(t0), value_of(t3), n); }
 
   JAXCT_HD T begin() const { return t0; }
   JAXCT_HD T end() const { return t3; }

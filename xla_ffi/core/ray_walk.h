@@ -19,7 +19,7 @@ struct RayWalk {
 
 template <typename T>
 JAXCT_HD int dominant_axis(const Vec3<T>& d) {
-  const T x = std::abs(d[2]), y = std::abs(d[1]), z = std::abs(d[0]);
+  const T x = abs_of(d[2]), y = abs_of(d[1]), z = abs_of(d[0]);
   if (y > z) return x > y ? 2 : 1;
   return x > z ? 2 : 0;
 }
@@ -39,7 +39,7 @@ JAXCT_HD RayWalk<T> make_walk_along(const Scan& scan, const View<T>& view, const
   walk.b = scan.middle<T>(k) + pick(ray.moment.c, j) / d;
   walk.slope_a = pick(ray.direction.c, j) / d;
   walk.slope_b = pick(ray.direction.c, k) / d;
-  walk.step = norm(ray.direction * view.voxel_size) / std::abs(d);
+  walk.step = norm(ray.direction * view.voxel_size) / abs_of(d);
   walk.ascending = d > T(0);
   const T behind = walk.ascending ? T(-1e30) : T(1e30);
   walk.origin = view.beam == Beam::kParallel ? behind : pick(view.origin.c, i) + walk.middle;
@@ -54,7 +54,7 @@ JAXCT_HD RayWalk<T> make_walk(const Scan& scan, const View<T>& view, const Ray<T
 // False for rays that are far from any grid, or not numbers.
 template <typename T>
 JAXCT_HD bool is_walkable(const RayWalk<T>& walk) {
-  return std::abs(walk.a) < T(1e9) && std::abs(walk.b) < T(1e9);
+  return abs_of(walk.a) < T(1e9) && abs_of(walk.b) < T(1e9);
 }
 
 // A box of voxels, [begin, end) per axis.
@@ -130,6 +130,13 @@ JAXCT_HD IndexRange slabs_in(const RayWalk<T>& walk, const VoxelBox& box) {
   detail::narrow(walk.b, walk.slope_b, walk.middle, static_cast<T>(pick(box.begin, walk.minor_b)) - slack,
                  static_cast<T>(pick(box.end, walk.minor_b)) + slack, range);
   return range;
+}
+
+template <typename T>
+JAXCT_HD IndexRange slabs_in(const RayWalk<Dual<T>>& w, const VoxelBox& box) {
+  return slabs_in(RayWalk<T>{w.axis, w.minor_a, w.minor_b, w.middle.value, w.a.value, w.b.value, w.slope_a.value,
+                             w.slope_b.value, w.step.value, w.origin.value, w.ascending},
+                  box);
 }
 
 // What a line model sees of a slab: the fractional position at its middle, the slopes, and the part [begin, end] of the

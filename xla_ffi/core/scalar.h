@@ -1,8 +1,9 @@
 #pragma once
 // Scalar helpers that behave for every input, NaN and infinities included.
 //
-// A number T is a float, a double, or several of either at once (cpu/lanes.h, which overloads what needs it). Formulas
-// of the latter kind choose with `select`, never with `?:`: each of the numbers has its own answer.
+// A number T is a float, a double, several of either at once (cpu/lanes.h) or one with its derivative (dual.h), which
+// overload what they need to. Formulas for several numbers choose with `select`, never with `?:`: each has its own
+// answer.
 #include <cmath>
 
 #include "core/config.h"
@@ -31,6 +32,16 @@ JAXCT_HD T abs_of(T x) {
 template <typename T>
 JAXCT_HD T sqrt_of(T x) {
   return std::sqrt(x);
+}
+
+template <typename T>
+JAXCT_HD T cos_of(T x) {
+  return std::cos(x);
+}
+
+template <typename T>
+JAXCT_HD T sin_of(T x) {
+  return std::sin(x);
 }
 
 // The angle of (x, y) from the x axis, for x > 0.

@@ -87,15 +87,22 @@ struct FootprintModel {
     voxel.scale = T(0);
     if (!(depth > half_depth(view))) return voxel;
     voxel.column = project_shadow(SectionColumns<T>{view, view.beam, q});
+    const T area = voxel.column.area();
+    if (!(area > T(0))) return voxel;
+    const T m = magnification(view, view.beam, across, depth);
+    if (view.planar) {
+      // The one row takes all.
+      voxel.row = {T(0), T(1)};
+      voxel.scale = view.area_ratio * m / area;
+      return voxel;
+    }
     const T h = T(0.5);
     const T da = h * view.across.slope[0], dd = h * view.depth.slope[0], dl = h * view.along.slope[0];
     const T low = row_of(view, along - dl, magnification(view, view.beam, across - da, depth - dd));
     const T high = row_of(view, along + dl, magnification(view, view.beam, across + da, depth + dd));
     voxel.row = {min_of(low, high) + h, max_of(low, high) + h};
-    const T m = magnification(view, view.beam, across, depth);
     const T extent = voxel.row.end - voxel.row.begin;
-    const T area = voxel.column.area();
-    voxel.scale = extent > T(0) && area > T(0) ? view.area_ratio * m * m / (extent * area) : T(0);
+    if (extent > T(0)) voxel.scale = view.area_ratio * m * m / (extent * area);
     return voxel;
   }
 

@@ -52,7 +52,7 @@ JAXCT_HD T dot(const Vec3<T>& a, const Vec3<T>& b) {
 
 template <typename T>
 JAXCT_HD T norm(const Vec3<T>& a) {
-  return std::sqrt(dot(a, a));
+  return sqrt_of(dot(a, a));
 }
 
 template <typename T>

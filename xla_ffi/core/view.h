@@ -4,7 +4,7 @@
 // Everything lives in index units relative to the middle of the grid, and is prepared in double precision. There a ray
 // is a Plucker line (direction d, moment m = p x d), and both are linear in the pixel's coefficients, so that nothing
 // of the size of the source distance is ever subtracted in single precision.
-#include "core/scalar.h"
+#include "core/dual.h"
 #include "core/scan.h"
 #include "core/vec3.h"
 
@@ -44,118 +44,130 @@ struct View {
 };
 
 // mm, radians; `anchor` is the ray direction (parallel) or the source (cone).
-struct ViewVectors {
-  Vec3<double> anchor, center, row_axis, col_axis;
+template <typename D>
+struct ViewVectorsOf {
+  Vec3<D> anchor, center, row_axis, col_axis;
 };
 
-struct GridVectors {
-  Vec3<double> voxel_size, center;
+template <typename D>
+struct GridVectorsOf {
+  Vec3<D> voxel_size, center;
 };
+
+using ViewVectors = ViewVectorsOf<double>;
+using GridVectors = GridVectorsOf<double>;
 
 namespace detail {
 
+// Makes a number zero, whose derivative stays as it is.
 template <typename T>
-JAXCT_HD Vec3<double> load(const T* p) {
-  return {{static_cast<double>(p[0]), static_cast<double>(p[1]), static_cast<double>(p[2])}};
+JAXCT_HD void clear_value(T& x) {
+  x = x - T(value_of(x));
+}
+
+template <typename D, typename T>
+JAXCT_HD Vec3<D> load(const T* p) {
+  return {{static_cast<D>(p[0]), static_cast<D>(p[1]), static_cast<D>(p[2])}};
 }
 
 }  // namespace detail
 
 // From the operands of a call: (4, 3) values a view, (2, 3) a grid.
-template <typename T>
-JAXCT_HD ViewVectors unpack_view(const T* p) {
-  return {detail::load(p), detail::load(p + 3), detail::load(p + 6), detail::load(p + 9)};
+template <typename D = double, typename T>
+JAXCT_HD ViewVectorsOf<D> unpack_view(const T* p) {
+  return {detail::load<D>(p), detail::load<D>(p + 3), detail::load<D>(p + 6), detail::load<D>(p + 9)};
 }
 
-template <typename T>
-JAXCT_HD GridVectors unpack_grid(const T* p) {
-  return {detail::load(p), detail::load(p + 3)};
+template <typename D = double, typename T>
+JAXCT_HD GridVectorsOf<D> unpack_grid(const T* p) {
+  return {detail::load<D>(p), detail::load<D>(p + 3)};
 }
 
 namespace detail {
 
 // The linear functional x -> det[x, b, c] / det[a, b, c]: the coefficient of a when x is written in (a, b, c).
-JAXCT_HD Vec3<double> coefficient_of(const Vec3<double>& a, const Vec3<double>& b, const Vec3<double>& c) {
-  const Vec3<double> n = cross(b, c);
-  return (1.0 / dot(a, n)) * n;
+template <typename D>
+JAXCT_HD Vec3<D> coefficient_of(const Vec3<D>& a, const Vec3<D>& b, const Vec3<D>& c) {
+  const Vec3<D> n = cross(b, c);
+  return (D(1.0) / dot(a, n)) * n;
 }
 
-template <typename T>
-JAXCT_HD Affine<T> affine(const Vec3<double>& functional, const Vec3<double>& from, const GridVectors& grid) {
+template <typename T, typename D>
+JAXCT_HD Affine<T> affine(const Vec3<D>& functional, const Vec3<D>& from, const GridVectorsOf<D>& grid) {
   return {static_cast<T>(dot(functional, grid.center - from)), (functional * grid.voxel_size).template as<T>()};
 }
 
 }  // namespace detail
 
-template <typename T>
-JAXCT_HD void set_rays(View<T>& view, const ViewVectors& v, const GridVectors& grid, const Vec3<double> basis[3],
-                       const Vec3<double>& parallel_direction) {
+template <typename T, typename D>
+JAXCT_HD void set_rays(View<T>& view, const ViewVectorsOf<D>& v, const GridVectorsOf<D>& grid, const Vec3<D> basis[3],
+                       const Vec3<D>& parallel_direction) {
   const bool parallel = view.beam == Beam::kParallel;
-  const Vec3<double> point = ((parallel ? v.center : v.anchor) - grid.center) / grid.voxel_size;
-  const Vec3<double> direction = parallel_direction / grid.voxel_size;
+  const Vec3<D> point = ((parallel ? v.center : v.anchor) - grid.center) / grid.voxel_size;
+  const Vec3<D> direction = parallel_direction / grid.voxel_size;
   for (int i = 0; i < 3; ++i) {
-    const Vec3<double> b = basis[i] / grid.voxel_size;
-    const Vec3<double> zero = {{0.0, 0.0, 0.0}};
+    const Vec3<D> b = basis[i] / grid.voxel_size;
+    const Vec3<D> zero = {{D(0.0), D(0.0), D(0.0)}};
     view.direction[i] = (parallel ? (i == 0 ? direction : zero) : b).template as<T>();
     view.moment[i] = (parallel ? cross(i == 0 ? point : b, direction) : cross(point, b)).template as<T>();
   }
-  view.origin = point.as<T>();
+  view.origin = point.template as<T>();
 }
 
 // Validity (finite, not degenerate) is checked by the caller with `is_degenerate`.
-template <typename T>
-JAXCT_HD View<T> make_view(const Scan& scan, const ViewVectors& v, const GridVectors& grid) {
+template <typename T, typename D>
+JAXCT_HD View<T> make_view(const Scan& scan, const ViewVectorsOf<D>& v, const GridVectorsOf<D>& grid) {
   View<T> view;
   view.beam = scan.beam;
   view.planar = scan.planar;
   view.row_middle = static_cast<T>(0.5 * static_cast<double>(scan.rows - 1));
   view.col_middle = static_cast<T>(0.5 * static_cast<double>(scan.cols - 1));
-  view.voxel_size = grid.voxel_size.as<T>();
+  view.voxel_size = grid.voxel_size.template as<T>();
   view.angle_step = view.row_shift = T(0);
   view.radius = T(1);
   // Residues of rounding, as computed poses have them, are no tilt.
-  const double upright = 4.0 * static_cast<double>(epsilon<T>()) * std::abs(v.row_axis[0]);
-  view.axial = std::abs(v.row_axis[1]) <= upright && std::abs(v.row_axis[2]) <= upright;
+  const D upright = D(4.0 * static_cast<double>(Epsilon<T>::kValue)) * abs_of(v.row_axis[0]);
+  view.axial = abs_of(v.row_axis[1]) <= upright && abs_of(v.row_axis[2]) <= upright;
 
-  const Vec3<double> normal = cross(v.col_axis, v.row_axis);
-  const double pixel_area = norm(normal);
+  const Vec3<D> normal = cross(v.col_axis, v.row_axis);
+  const D pixel_area = norm(normal);
   view.area_ratio = static_cast<T>(grid.voxel_size[0] * grid.voxel_size[1] * grid.voxel_size[2] / pixel_area);
 
   if (scan.beam == Beam::kParallel) {
-    const Vec3<double> basis[3] = {v.anchor, v.col_axis, v.row_axis};
+    const Vec3<D> basis[3] = {v.anchor, v.col_axis, v.row_axis};
     set_rays(view, v, grid, basis, v.anchor);
-    view.inverse_distance = static_cast<T>(pixel_area / std::abs(dot(v.anchor, normal)));
+    view.inverse_distance = static_cast<T>(pixel_area / abs_of(dot(v.anchor, normal)));
     view.across = detail::affine<T>(detail::coefficient_of(v.col_axis, v.row_axis, v.anchor), v.center, grid);
     view.along = detail::affine<T>(detail::coefficient_of(v.row_axis, v.anchor, v.col_axis), v.center, grid);
     view.depth = {T(1), {{T(0), T(0), T(0)}}};
   } else if (scan.beam == Beam::kCone) {
-    const Vec3<double> axis = v.center - v.anchor;
-    const Vec3<double> basis[3] = {axis, v.col_axis, v.row_axis};
+    const Vec3<D> axis = v.center - v.anchor;
+    const Vec3<D> basis[3] = {axis, v.col_axis, v.row_axis};
     set_rays(view, v, grid, basis, axis);
-    view.inverse_distance = static_cast<T>(pixel_area / std::abs(dot(axis, normal)));
+    view.inverse_distance = static_cast<T>(pixel_area / abs_of(dot(axis, normal)));
     view.across = detail::affine<T>(detail::coefficient_of(v.col_axis, v.row_axis, axis), v.anchor, grid);
     view.along = detail::affine<T>(detail::coefficient_of(v.row_axis, axis, v.col_axis), v.anchor, grid);
     view.depth = detail::affine<T>(detail::coefficient_of(axis, v.col_axis, v.row_axis), v.anchor, grid);
   } else {
-    const Vec3<double> axis = v.center - v.anchor;
-    const double row_length2 = dot(v.row_axis, v.row_axis);
-    const double shift = dot(axis, v.row_axis) / row_length2;
-    const Vec3<double> in_plane = axis - shift * v.row_axis;
-    const double radius = norm(in_plane);
-    const double pitch = norm(v.col_axis);
-    const Vec3<double> basis[3] = {in_plane, (radius / pitch) * v.col_axis, v.row_axis};
+    const Vec3<D> axis = v.center - v.anchor;
+    const D row_length2 = dot(v.row_axis, v.row_axis);
+    const D shift = dot(axis, v.row_axis) / row_length2;
+    const Vec3<D> in_plane = axis - shift * v.row_axis;
+    const D radius = norm(in_plane);
+    const D pitch = norm(v.col_axis);
+    const Vec3<D> basis[3] = {in_plane, (radius / pitch) * v.col_axis, v.row_axis};
     set_rays(view, v, grid, basis, axis);
     view.radius = static_cast<T>(radius);
     view.angle_step = static_cast<T>(pitch / radius);
     view.row_shift = static_cast<T>(shift);
-    view.inverse_distance = static_cast<T>(1.0 / radius);
-    view.across = detail::affine<T>((1.0 / pitch) * v.col_axis, v.anchor, grid);
-    view.along = detail::affine<T>((1.0 / row_length2) * v.row_axis, v.anchor, grid);
-    view.depth = detail::affine<T>((1.0 / radius) * in_plane, v.anchor, grid);
+    view.inverse_distance = static_cast<T>(D(1.0) / radius);
+    view.across = detail::affine<T>((D(1.0) / pitch) * v.col_axis, v.anchor, grid);
+    view.along = detail::affine<T>((D(1.0) / row_length2) * v.row_axis, v.anchor, grid);
+    view.depth = detail::affine<T>((D(1.0) / radius) * in_plane, v.anchor, grid);
   }
-  if (view.axial) view.across.slope[0] = view.depth.slope[0] = T(0);
+  if (view.axial) detail::clear_value(view.across.slope[0]), detail::clear_value(view.depth.slope[0]);
   for (int k = 0; k < 3; ++k) view.power[k] = scan.magnification_power == k ? T(1) : T(0);
-  view.column_ratio = view.planar ? view.area_ratio : view.area_ratio / std::abs(view.along.slope[0]);
+  view.column_ratio = view.planar ? view.area_ratio : view.area_ratio / abs_of(view.along.slope[0]);
   return view;
 }
 
@@ -196,8 +208,8 @@ JAXCT_HD Ray<T> make_ray_at(const View<T>& view, T row, T col) {
   const T c2 = height_of(view, row);
   if (view.beam == Beam::kCurvedCone) {
     const T angle = c1 * view.angle_step;
-    c0 = std::cos(angle);
-    c1 = std::sin(angle);
+    c0 = cos_of(angle);
+    c1 = sin_of(angle);
   }
   return {c0 * view.direction[0] + c1 * view.direction[1] + c2 * view.direction[2],
           c0 * view.moment[0] + c1 * view.moment[1] + c2 * view.moment[2]};
@@ -254,6 +266,12 @@ JAXCT_HD T magnified_ratio(const View<T>& view, Beam beam, T factor, T across, T
 template <typename T>
 JAXCT_HD T row_of(const View<T>& view, T along, T magnified) {
   return view.row_middle - view.row_shift + along * magnified;
+}
+
+// Of a point.
+template <typename T>
+JAXCT_HD T row_at(const View<T>& view, const Vec3<T>& q) {
+  return row_of(view, view.along(q), magnification(view, view.beam, view.across(q), view.depth(q)));
 }
 
 JAXCT_NAMESPACE_END

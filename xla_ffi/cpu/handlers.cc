@@ -37,6 +37,22 @@ Status dispatch(Model model, Direction direction, const Call<double>& call, cons
   return kernels().run_f64(model, direction, call, executor);
 }
 
+Status dispatch(Model model, Direction direction, const TangentCall<float>& call, const Executor& executor) {
+  return kernels().tangent_f32(model, direction, call, executor);
+}
+
+Status dispatch(Model model, Direction direction, const TangentCall<double>& call, const Executor& executor) {
+  return kernels().tangent_f64(model, direction, call, executor);
+}
+
+Status dispatch(Model model, const GradientCall<float>& call, const Executor& executor) {
+  return kernels().gradient_f32(model, call, executor);
+}
+
+Status dispatch(Model model, const GradientCall<double>& call, const Executor& executor) {
+  return kernels().gradient_f64(model, call, executor);
+}
+
 std::string describe(Fault fault) {
   switch (fault) {
     case Fault::kNone:
@@ -69,89 +85,223 @@ std::string find_faults(const Scan& scan, const T* vectors, const T* grid_values
   return "";
 }
 
+// What belongs to every item of a batch. `volume` and `projections` are null where the call has no such operand, and
+// the item's own result then.
+struct Operands {
+  const ffi::AnyBuffer *volume, *projections;
+  ffi::AnyBuffer vectors, grid;
+};
+
+// Items, and their geometries' faults. Empty if all is sound.
 template <typename T>
-ffi::Error run_typed(Model model, Direction direction, ffi::ThreadPool pool, const CallAttributes& a, ffi::AnyBuffer in,
-                     ffi::AnyBuffer vectors, ffi::AnyBuffer grid, ffi::Result<ffi::AnyBuffer> out) {
-  const Dimensions result = out->dimensions();
-  const auto vector_dims = vectors.dimensions();
+std::string list_items(Model model, const CallAttributes& a, const Operands& operands, Dimensions result,
+                       std::vector<Item>& items) {
+  const auto vector_dims = operands.vectors.dimensions();
   const int64_t views = vector_dims[vector_dims.size() - 3];
   const Scan scan = scan_of(a, views);
-  const bool forward = direction == Direction::kForward;
-  std::vector<Item> items(static_cast<size_t>(batch_size(result, a.batch_axes)));
+  items.resize(static_cast<size_t>(batch_size(result, a.batch_axes)));
   for (size_t i = 0; i < items.size(); ++i) {
     const auto b = static_cast<int64_t>(i);
-    const int64_t data = operand_item(b, result, in.dimensions(), a.batch_axes);
-    items[i] = {forward ? data : b, forward ? b : data, operand_item(b, result, vector_dims, a.batch_axes),
-                operand_item(b, result, grid.dimensions(), a.batch_axes)};
-    const bool seen = i > 0 && items[i].vectors == items[i - 1].vectors && items[i].grid == items[i - 1].grid;
-    const std::string fault = seen ? ""
-                                   : find_faults(scan, vectors.typed_data<T>() + items[i].vectors * views * 12,
-                                                 grid.typed_data<T>() + items[i].grid * 6, model);
-    if (!fault.empty()) return ffi::Error::InvalidArgument("jaxct: " + fault);
+    const auto place = [&](const ffi::AnyBuffer* operand) {
+      return operand == nullptr ? b : operand_item(b, result, operand->dimensions(), a.batch_axes);
+    };
+    items[i] = {place(operands.volume), place(operands.projections), place(&operands.vectors), place(&operands.grid)};
+    if (i > 0 && items[i].vectors == items[i - 1].vectors && items[i].grid == items[i - 1].grid) continue;
+    const std::string fault = find_faults(scan, operands.vectors.typed_data<T>() + items[i].vectors * views * 12,
+                                          operands.grid.typed_data<T>() + items[i].grid * 6, model);
+    if (!fault.empty()) return fault;
   }
-  if (items.empty() || out->element_count() == 0) return ffi::Error::Success();
-  const Call<T> call = {views,
-                        a.rows,
-                        a.cols,
-                        a.nz,
-                        a.ny,
-                        a.nx,
-                        a.beam,
-                        a.magnification_power,
-                        a.planar != 0,
-                        static_cast<int64_t>(items.size()),
-                        items.data(),
-                        vectors.typed_data<T>(),
-                        grid.typed_data<T>(),
-                        in.typed_data<T>(),
-                        out->typed_data<T>()};
-  if (dispatch(model, direction, call, {&pool, &run_on_pool}) == Status::kOutOfMemory)
-    return ffi::Error(ffi::ErrorCode::kResourceExhausted,
-                      "jaxct: not enough memory for a working copy of the operands");
-  return ffi::Error::Success();
+  return "";
 }
 
-template <Model kModel, Direction kDirection>
-ffi::Error checked(ffi::ThreadPool pool, CallAttributes a, ffi::AnyBuffer in, ffi::AnyBuffer vectors,
-                   ffi::AnyBuffer grid, ffi::Result<ffi::AnyBuffer> out) {
-  if (auto e = check_call(a, kDirection, in.dimensions(), vectors.dimensions(), grid.dimensions(), out->dimensions());
-      e.failure())
-    return e;
-  const ffi::DataType type = out->element_type();
-  if (in.element_type() != type || vectors.element_type() != type || grid.element_type() != type)
-    return ffi::Error::InvalidArgument("jaxct: operands and result must have one dtype");
-  if (type == ffi::F32) return run_typed<float>(kModel, kDirection, pool, a, in, vectors, grid, out);
-  if (type == ffi::F64) return run_typed<double>(kModel, kDirection, pool, a, in, vectors, grid, out);
+template <typename T>
+Call<T> call_of(const CallAttributes& a, const std::vector<Item>& items, const Operands& operands, const T* in,
+                T* out) {
+  const auto vector_dims = operands.vectors.dimensions();
+  return {vector_dims[vector_dims.size() - 3],
+          a.rows,
+          a.cols,
+          a.nz,
+          a.ny,
+          a.nx,
+          a.beam,
+          a.magnification_power,
+          a.planar != 0,
+          static_cast<int64_t>(items.size()),
+          items.data(),
+          operands.vectors.typed_data<T>(),
+          operands.grid.typed_data<T>(),
+          in,
+          out};
+}
+
+ffi::Error error_of(Status status) {
+  if (status == Status::kOk) return ffi::Error::Success();
+  return ffi::Error(ffi::ErrorCode::kResourceExhausted, "jaxct: not enough memory for a working copy of the operands");
+}
+
+// run(T()) for the type that all buffers have.
+template <typename Run>
+ffi::Error with_type(std::initializer_list<ffi::DataType> types, Run&& run) {
+  const ffi::DataType type = *types.begin();
+  for (const ffi::DataType other : types)
+    if (other != type) return ffi::Error::InvalidArgument("jaxct: operands and result must have one dtype");
+  if (type == ffi::F32) return run(float());
+  if (type == ffi::F64) return run(double());
   return ffi::Error::InvalidArgument("jaxct: the CPU operators take float32 and float64");
 }
 
 template <Model kModel, Direction kDirection>
-ffi::Error handle(ffi::ThreadPool pool, CallAttributes a, ffi::AnyBuffer in, ffi::AnyBuffer vectors,
-                  ffi::AnyBuffer grid, ffi::Result<ffi::AnyBuffer> out) {
-  return without_exceptions([&] { return checked<kModel, kDirection>(pool, a, in, vectors, grid, out); });
+ffi::Error project(ffi::ThreadPool pool, CallAttributes a, ffi::AnyBuffer in, ffi::AnyBuffer vectors,
+                   ffi::AnyBuffer grid, ffi::Result<ffi::AnyBuffer> out) {
+  if (auto e = check_call(a, kDirection, in.dimensions(), vectors.dimensions(), grid.dimensions(), out->dimensions());
+      e.failure())
+    return e;
+  return with_type(
+      {out->element_type(), in.element_type(), vectors.element_type(), grid.element_type()}, [&](auto number) {
+        using T = decltype(number);
+        constexpr bool kForward = kDirection == Direction::kForward;
+        const Operands operands = {kForward ? &in : nullptr, kForward ? nullptr : &in, vectors, grid};
+        std::vector<Item> items;
+        if (const std::string fault = list_items<T>(kModel, a, operands, out->dimensions(), items); !fault.empty())
+          return ffi::Error::InvalidArgument("jaxct: " + fault);
+        if (items.empty() || out->element_count() == 0) return ffi::Error::Success();
+        const auto call = call_of(a, items, operands, in.typed_data<T>(), out->typed_data<T>());
+        return error_of(dispatch(kModel, kDirection, call, {&pool, &run_on_pool}));
+      });
 }
 
+template <Model kModel, Direction kDirection>
+ffi::Error project_tangent(ffi::ThreadPool pool, CallAttributes a, ffi::AnyBuffer in, ffi::AnyBuffer vectors,
+                           ffi::AnyBuffer grid, ffi::AnyBuffer vectors_dot, ffi::AnyBuffer grid_dot,
+                           ffi::Result<ffi::AnyBuffer> out) {
+  const Dimensions result = out->dimensions();
+  if (auto e = check_call(a, kDirection, in.dimensions(), vectors.dimensions(), grid.dimensions(), result); e.failure())
+    return e;
+  const int64_t views = vectors.dimensions()[vectors.dimensions().size() - 3];
+  if (auto e = check_operand("tangent of vectors", vectors_dot.dimensions(), {views, 4, 3}, result, a.batch_axes);
+      e.failure())
+    return e;
+  if (auto e = check_operand("tangent of grid", grid_dot.dimensions(), {2, 3}, result, a.batch_axes); e.failure())
+    return e;
+  return with_type({out->element_type(), in.element_type(), vectors.element_type(), grid.element_type(),
+                    vectors_dot.element_type(), grid_dot.element_type()},
+                   [&](auto number) {
+                     using T = decltype(number);
+                     constexpr bool kForward = kDirection == Direction::kForward;
+                     const Operands operands = {kForward ? &in : nullptr, kForward ? nullptr : &in, vectors, grid};
+                     std::vector<Item> items;
+                     if (const std::string fault = list_items<T>(kModel, a, operands, result, items); !fault.empty())
+                       return ffi::Error::InvalidArgument("jaxct: " + fault);
+                     if (items.empty() || out->element_count() == 0) return ffi::Error::Success();
+                     std::vector<Item> dots(items.size());
+                     for (size_t i = 0; i < dots.size(); ++i) {
+                       const auto b = static_cast<int64_t>(i);
+                       dots[i] = {0, 0, operand_item(b, result, vectors_dot.dimensions(), a.batch_axes),
+                                  operand_item(b, result, grid_dot.dimensions(), a.batch_axes)};
+                     }
+                     const TangentCall<T> call = {call_of(a, items, operands, in.typed_data<T>(), out->typed_data<T>()),
+                                                  vectors_dot.typed_data<T>(), grid_dot.typed_data<T>(), dots.data()};
+                     return error_of(dispatch(kModel, kDirection, call, {&pool, &run_on_pool}));
+                   });
+}
+
+template <Model kModel>
+ffi::Error geometry_gradient(ffi::ThreadPool pool, CallAttributes a, ffi::AnyBuffer volume, ffi::AnyBuffer projections,
+                             ffi::AnyBuffer vectors, ffi::AnyBuffer grid, ffi::Result<ffi::AnyBuffer> vectors_bar,
+                             ffi::Result<ffi::AnyBuffer> grid_bar) {
+  const Dimensions result = vectors_bar->dimensions();
+  if (vectors.dimensions().size() < 3) return ffi::Error::InvalidArgument("jaxct: vectors must end in (views, 4, 3)");
+  const int64_t views = vectors.dimensions()[vectors.dimensions().size() - 3];
+  if (auto e = check_attributes(a); e.failure()) return e;
+  const auto check = [&](const char* name, const ffi::AnyBuffer& operand, const std::vector<int64_t>& shape) {
+    return check_operand(name, operand.dimensions(), shape, result, a.batch_axes);
+  };
+  if (auto e = check("volume", volume, volume_shape(a)); e.failure()) return e;
+  if (auto e = check("projections", projections, projections_shape(a, views)); e.failure()) return e;
+  if (auto e = check("vectors", vectors, {views, 4, 3}); e.failure()) return e;
+  if (auto e = check("grid", grid, {2, 3}); e.failure()) return e;
+  if (auto e = check("gradient by the vectors", *vectors_bar, {views, 4, 3}); e.failure()) return e;
+  if (auto e = check("gradient by the grid", *grid_bar, {2, 3}); e.failure()) return e;
+  if (batch_size(grid_bar->dimensions(), a.batch_axes) != batch_size(result, a.batch_axes))
+    return ffi::Error::InvalidArgument("jaxct: the gradients must have the same batch axes");
+  return with_type({vectors_bar->element_type(), volume.element_type(), projections.element_type(),
+                    vectors.element_type(), grid.element_type(), grid_bar->element_type()},
+                   [&](auto number) {
+                     using T = decltype(number);
+                     const Operands operands = {&volume, &projections, vectors, grid};
+                     std::vector<Item> items;
+                     if (const std::string fault = list_items<T>(kModel, a, operands, result, items); !fault.empty())
+                       return ffi::Error::InvalidArgument("jaxct: " + fault);
+                     if (items.empty()) return ffi::Error::Success();
+                     const GradientCall<T> call = {
+                         call_of(a, items, operands, volume.typed_data<T>(), vectors_bar->typed_data<T>()),
+                         projections.typed_data<T>(), grid_bar->typed_data<T>()};
+                     return error_of(dispatch(kModel, call, {&pool, &run_on_pool}));
+                   });
+}
+
+template <auto kFunction, typename Binding>
+XLA_FFI_Error* run_handler(XLA_FFI_CallFrame* frame, Binding&& binding) {
+  static auto* handler =
+      binding.To([](auto... arguments) { return without_exceptions([&] { return kFunction(arguments...); }); })
+          .release();
+  return handler->Call(frame);
+}
+
+// Adds operands, then results. Bindings can't be moved by others.
+template <size_t kOperands, size_t kResults, typename Binding>
+auto with_buffers(Binding&& binding) {
+  if constexpr (kOperands > 0)
+    return with_buffers<kOperands - 1, kResults>(std::move(binding).template Arg<ffi::AnyBuffer>());
+  else if constexpr (kResults > 1)
+    return with_buffers<0, kResults - 1>(std::move(binding).template Ret<ffi::AnyBuffer>());
+  else
+    return std::move(binding).template Ret<ffi::AnyBuffer>();
+}
+
+template <size_t kOperands, size_t kResults>
 auto binding() {
-  return ffi::Ffi::Bind()
-      .Ctx<ffi::ThreadPool>()
-      .Attr<CallAttributes>("scan")
-      .Arg<ffi::AnyBuffer>()
-      .Arg<ffi::AnyBuffer>()
-      .Arg<ffi::AnyBuffer>()
-      .Ret<ffi::AnyBuffer>();
+  return with_buffers<kOperands, kResults>(ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().Attr<CallAttributes>("scan"));
 }
 
 template <Model kModel, Direction kDirection>
 struct Entry {
   static XLA_FFI_Error* call(XLA_FFI_CallFrame* frame) {
-    static auto* handler = binding().To(handle<kModel, kDirection>).release();
-    return handler->Call(frame);
+    return run_handler<project<kModel, kDirection>>(frame, binding<3, 1>());
   }
 };
 
+template <Model kModel, Direction kDirection>
+struct TangentEntry {
+  static XLA_FFI_Error* call(XLA_FFI_CallFrame* frame) {
+    return run_handler<project_tangent<kModel, kDirection>>(frame, binding<5, 1>());
+  }
+};
+
+template <Model kModel>
+struct GradientEntry {
+  static XLA_FFI_Error* call(XLA_FFI_CallFrame* frame) {
+    return run_handler<geometry_gradient<kModel>>(frame, binding<4, 2>());
+  }
+};
+
+template <Model kModel>
+void add_derivatives(Handlers& handlers) {
+  const std::string name = std::string("jaxct_") + kModelNames[static_cast<size_t>(kModel)];
+  handlers.emplace_back(name + "_forward_tangent", TangentEntry<kModel, Direction::kForward>::call);
+  handlers.emplace_back(name + "_back_tangent", TangentEntry<kModel, Direction::kBack>::call);
+  handlers.emplace_back(name + "_geometry_gradient", GradientEntry<kModel>::call);
+}
+
 }  // namespace
 
-Handlers handlers() { return list_handlers<Entry>(); }
+Handlers handlers() {
+  Handlers all = list_handlers<Entry>();
+  add_derivatives<Model::kJoseph>(all);
+  add_derivatives<Model::kSeparableFootprint>(all);
+  return all;
+}
 
 const char* instruction_set() { return has_avx2() ? "avx2" : "baseline"; }
 

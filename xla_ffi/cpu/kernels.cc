@@ -2,6 +2,7 @@
 #include "cpu/kernels.h"
 
 #include "core/models.h"
+#include "cpu/derivatives.h"
 #include "cpu/image_loops.h"
 #include "cpu/line_loops.h"
 #include "cpu/planar_rays.h"
@@ -100,7 +101,10 @@ namespace jaxct::cpu {
 #define JAXCT_CONCAT(a, b) JAXCT_CONCAT_(a, b)
 
 const Kernels& JAXCT_CONCAT(kernels_, JAXCT_ISA)() {
-  static constexpr Kernels kTable = {&jaxct::JAXCT_ISA::loops::run<float>, &jaxct::JAXCT_ISA::loops::run<double>};
+  static constexpr Kernels kTable = {
+      &jaxct::JAXCT_ISA::loops::run<float>,          &jaxct::JAXCT_ISA::loops::run<double>,
+      &jaxct::JAXCT_ISA::loops::run_tangent<float>,  &jaxct::JAXCT_ISA::loops::run_tangent<double>,
+      &jaxct::JAXCT_ISA::loops::run_gradient<float>, &jaxct::JAXCT_ISA::loops::run_gradient<double>};
   return kTable;
 }
 

@@ -32,10 +32,32 @@ struct Call {
   T* out;
 };
 
+// The derivative of a call along a tangent of its geometries.
+template <typename T>
+struct TangentCall {
+  Call<T> call;
+  const T* vectors_dot;
+  const T* grid_dot;
+  const Item* dots;  // of each item of the batch; only vectors and grid
+};
+
+// What <projections, A volume> gains from changes of the geometry: `in` of the call is the volume, `out` the gradient
+// by the vectors, both it and `grid_bar` one for each item.
+template <typename T>
+struct GradientCall {
+  Call<T> call;
+  const T* projections;
+  T* grid_bar;
+};
+
 // One table per instruction set.
 struct Kernels {
   Status (*run_f32)(Model, Direction, const Call<float>&, const Executor&);
   Status (*run_f64)(Model, Direction, const Call<double>&, const Executor&);
+  Status (*tangent_f32)(Model, Direction, const TangentCall<float>&, const Executor&);
+  Status (*tangent_f64)(Model, Direction, const TangentCall<double>&, const Executor&);
+  Status (*gradient_f32)(Model, const GradientCall<float>&, const Executor&);
+  Status (*gradient_f64)(Model, const GradientCall<double>&, const Executor&);
 };
 
 const Kernels& kernels_baseline();

@@ -89,18 +89,51 @@ class RayBundle {
   bool clipped_ = false;
 };
 
-// table[i] and table[i + 1] times their weights.
+// Two neighbours in a table.
 template <typename T>
-JAXCT_HD Lanes<T> interpolate(const T* table, LaneIndices<T> i, Lanes<T> weight, Lanes<T> next_weight) {
+struct Neighbours {
+  Lanes<T> here, next;
+};
+
+// table[i] and table[i + 1]
+template <typename T>
+JAXCT_HD Neighbours<T> look_up_pair(const T* table, LaneIndices<T> i) {
   const int32_t a = i[0], b = i[kLanes<T> - 1];
   const int32_t base = a < b ? a : b;
   // Cells rise or fall with the ray; those of rays that do not take part may lie elsewhere.
   const LaneIndices<T> offset = i - base;
   const LaneIndices<T> far(kWindow<T>);
-  if (any_of(offset < LaneIndices<T>(0)) || any_of(offset > far - 1))
-    return weight * gather(table, i) + next_weight * gather(table, i + 1);
-  return weight * look_up(table + base, offset) + next_weight * look_up(table + base + 1, offset);
+  if (any_of(offset < LaneIndices<T>(0)) || any_of(offset > far - 1)) return {gather(table, i), gather(table, i + 1)};
+  return {look_up(table + base, offset), look_up(table + base + 1, offset)};
 }
+
+// A plane, row by row and column by column, each a line.
+template <typename T>
+struct PlaneLines {
+  Lines<T> rows, columns;
+
+  explicit PlaneLines(const Scan& scan) : rows(scan.ny, scan.nx), columns(scan.nx, scan.ny) {}
+  explicit operator bool() const { return rows && columns; }
+
+  void load(const Executor& executor, const Scan& scan, const T* plane) const {
+    parallel_for(executor, scan.ny, [&](int64_t y) {
+      for (int64_t x = 0; x < scan.nx; ++x) rows[y][x] = columns[x][y] = plane[y * scan.nx + x];
+    });
+  }
+
+  // Of a bundle along an axis: visit(slab, neighbours, weight of the first, of the next). Cells beyond a line's ends
+  // are sent to the zeros there.
+  template <typename Model, typename Visit>
+  void walk(const Scan& scan, const RayBundle<Model, T>& rays, int axis, Visit&& visit) const {
+    const Lines<T>& lines = axis == 1 ? rows : columns;
+    const Index<Lanes<T>> low(-2), high(static_cast<int32_t>(scan.size(3 - axis)));
+    const T* line = lines[0];
+    const int64_t length = lines.length();
+    rays.walk([&](int32_t k, Index<Lanes<T>> cells, Lanes<T> weight, Lanes<T> next_weight) {
+      visit(k, look_up_pair(line + k * length, min_of(max_of(cells, low), high)), weight, next_weight);
+    });
+  }
+};
 
 template <typename Model, typename T>
 class PlanarRays {
@@ -108,17 +141,15 @@ class PlanarRays {
   PlanarRays(const Problem<T>& p, const Executor& executor) : p_(p), executor_(executor) {}
 
   Status forward() const {
-    const Lines<T> rows(p_.scan.ny, p_.scan.nx), columns(p_.scan.nx, p_.scan.ny);
-    if (!rows || !columns) return Status::kOutOfMemory;
-    parallel_for(executor_, p_.scan.ny, [&](int64_t y) {
-      for (int64_t x = 0; x < p_.scan.nx; ++x) rows[y][x] = columns[x][y] = p_.in[y * p_.scan.nx + x];
-    });
+    const PlaneLines<T> plane(p_.scan);
+    if (!plane) return Status::kOutOfMemory;
+    plane.load(executor_, p_.scan, p_.in);
     parallel_for(executor_, p_.scan.views, [&](int64_t v) {
       T* out = p_.out + v * p_.scan.cols;
       for (int64_t first = 0; first < p_.scan.cols; first += kLanes<T>) {
         const int64_t count = min_of(p_.scan.cols - first, int64_t{kLanes<T>});
         const Number sum =
-            integrate(p_.views[v], 1, first, count, rows) + integrate(p_.views[v], 2, first, count, columns);
+            integrate(p_.views[v], 1, first, count, plane) + integrate(p_.views[v], 2, first, count, plane);
         for (int lane = 0; lane < count; ++lane) out[first + lane] = sum[lane];
       }
     });
@@ -141,16 +172,12 @@ class PlanarRays {
   using Number = Lanes<T>;
   using Integer = Index<Number>;
 
-  Number integrate(const View<T>& view, int axis, int64_t first, int64_t count, const Lines<T>& lines) const {
+  Number integrate(const View<T>& view, int axis, int64_t first, int64_t count, const PlaneLines<T>& plane) const {
     const RayBundle<Model, T> rays(p_.scan, view, axis, first, count);
     Number sum(T(0));
     if (rays.empty()) return sum;
-    // Cells beyond the line's ends are sent to the zeros there.
-    const Integer low(-2), high(static_cast<int32_t>(p_.scan.size(3 - axis)));
-    const T* line = lines[0];
-    const int64_t length = lines.length();
-    rays.walk([&](int32_t k, Integer cells, Number weight, Number next_weight) {
-      sum = sum + interpolate(line + k * length, min_of(max_of(cells, low), high), weight, next_weight);
+    plane.walk(p_.scan, rays, axis, [&](int32_t, Neighbours<T> cells, Number weight, Number next_weight) {
+      sum = sum + (weight * cells.here + next_weight * cells.next);
     });
     return sum * rays.step();
   }

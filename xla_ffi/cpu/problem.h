@@ -45,10 +45,11 @@ void parallel_for(const Executor& executor, int64_t tasks, Body body) {
   executor.run(executor.pool, tasks, [](void* data, int64_t task) { (*static_cast<Body*>(data))(task); }, &body);
 }
 
-template <typename T>
+// Views are of another number than the data where the operator's derivative is wanted: of Dual<T>.
+template <typename T, typename Number = T>
 struct Problem {
   Scan scan;
-  const View<T>* views;
+  const View<Number>* views;
   const T* in;
   T* out;
 };

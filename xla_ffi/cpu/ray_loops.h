@@ -1,25 +1,25 @@
 #pragma once
 // Line models. Forward: a task owns a run of rays. Back: a task owns a tile of voxels and gathers every ray that
 // crosses it, in the order of the data, so that a voxel's sum is the same whoever computes it.
-#include "core/ray_walk.h"
+#include "core/pullback.h"
 #include "cpu/problem.h"
 
 JAXCT_NAMESPACE_BEGIN
 namespace loops {
 
-template <typename Model, typename T>
-T integrate(const Problem<T>& p, const View<T>& view, const VoxelBox& grid, const Strides& strides, int64_t row,
-            int64_t col) {
-  const RayWalk<T> walk = make_walk(p.scan, view, make_ray(view, row, col));
-  T sum = T(0);
-  walk_slabs<Model>(walk, slabs_in(walk, grid), [&](int32_t k, int32_t a, int32_t b, const Stencil<T>& stencil) {
-    for_cells(walk, grid, strides, k, a, b, stencil, [&](int64_t at, T weight) { sum += weight * p.in[at]; });
+template <typename Model, typename T, typename Number>
+T integrate(const Problem<T, Number>& p, const View<Number>& view, const VoxelBox& grid, const Strides& strides,
+            int64_t row, int64_t col) {
+  const RayWalk<Number> walk = make_walk(p.scan, view, make_ray(view, row, col));
+  Number sum = Number(0);
+  walk_slabs<Model>(walk, slabs_in(walk, grid), [&](int32_t k, int32_t a, int32_t b, const Stencil<Number>& stencil) {
+    for_cells(walk, grid, strides, k, a, b, stencil, [&](int64_t at, Number weight) { sum += weight * p.in[at]; });
   });
-  return sum * walk.step;
+  return answer_of(sum * walk.step);
 }
 
-template <typename Model, typename T>
-Status forward_rays(const Problem<T>& p, const Executor& executor) {
+template <typename Model, typename T, typename Number>
+Status forward_rays(const Problem<T, Number>& p, const Executor& executor) {
   constexpr int64_t kRays = 512;
   const VoxelBox grid = whole_grid(p.scan);
   const Strides strides = strides_of(p.scan);
@@ -27,7 +27,7 @@ Status forward_rays(const Problem<T>& p, const Executor& executor) {
   parallel_for(executor, tiles(rays, kRays), [&](int64_t task) {
     for (int64_t i = task * kRays; i < min_of(rays, (task + 1) * kRays); ++i) {
       const int64_t pixel = i % p.scan.pixels();
-      const View<T>& view = p.views[i / p.scan.pixels()];
+      const View<Number>& view = p.views[i / p.scan.pixels()];
       p.out[i] = integrate<Model>(p, view, grid, strides, pixel / p.scan.cols, pixel % p.scan.cols);
     }
   });
@@ -89,22 +89,24 @@ Window shadow_of(const Scan& scan, const View<T>& view, const VoxelBox& box) {
   return {rows, index_range(col_lo - T(1), col_hi + T(2), num_cols)};
 }
 
-template <typename Model, typename T>
-void gather_view(const Problem<T>& p, int64_t v, const VoxelBox& tile, const Strides& strides) {
-  const View<T>& view = p.views[v];
-  const Window window = shadow_of(p.scan, view, tile);
+template <typename Model, typename T, typename Number>
+void gather_view(const Problem<T, Number>& p, int64_t v, const VoxelBox& tile, const Strides& strides) {
+  const View<Number>& view = p.views[v];
+  const Window window = shadow_of(p.scan, value_of(view), tile);
   for (int64_t row = window.rows.begin; row < window.rows.end; ++row)
     for (int64_t col = window.cols.begin; col < window.cols.end; ++col) {
-      const RayWalk<T> walk = make_walk(p.scan, view, make_ray(view, row, col));
-      const T value = walk.step * p.in[(v * p.scan.rows + row) * p.scan.cols + col];
-      walk_slabs<Model>(walk, slabs_in(walk, tile), [&](int32_t k, int32_t a, int32_t b, const Stencil<T>& stencil) {
-        for_cells(walk, tile, strides, k, a, b, stencil, [&](int64_t at, T weight) { p.out[at] += weight * value; });
-      });
+      const RayWalk<Number> walk = make_walk(p.scan, view, make_ray(view, row, col));
+      const Number value = walk.step * p.in[(v * p.scan.rows + row) * p.scan.cols + col];
+      walk_slabs<Model>(walk, slabs_in(walk, tile),
+                        [&](int32_t k, int32_t a, int32_t b, const Stencil<Number>& stencil) {
+                          for_cells(walk, tile, strides, k, a, b, stencil,
+                                    [&](int64_t at, Number weight) { p.out[at] += answer_of(weight * value); });
+                        });
     }
 }
 
-template <typename Model, typename T>
-Status back_rays(const Problem<T>& p, const Executor& executor) {
+template <typename Model, typename T, typename Number>
+Status back_rays(const Problem<T, Number>& p, const Executor& executor) {
   const int64_t edge = p.scan.nz == 1 ? 64 : 32;
   const int64_t n[3] = {tiles(p.scan.nz, edge), tiles(p.scan.ny, edge), tiles(p.scan.nx, edge)};
   const Strides strides = strides_of(p.scan);

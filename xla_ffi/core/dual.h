@@ -1,0 +1,107 @@
+#pragma once
+// A number and its derivative along one direction. Core's formulas take it like any other number, so that every weight
+// has its derivative from the formula that it has its value from. Branches follow the value.
+#include <type_traits>
+
+#include "core/scalar.h"
+
+JAXCT_NAMESPACE_BEGIN
+
+template <typename T>
+struct Dual {
+  T value, tangent;
+
+  Dual() = default;
+  JAXCT_HD Dual(T v, T t) : value(v), tangent(t) {}
+  template <typename Scalar, typename = std::enable_if_t<std::is_arithmetic_v<Scalar>>>
+  JAXCT_HD explicit Dual(Scalar constant) : value(static_cast<T>(constant)), tangent(T(0)) {}
+  template <typename U>
+  JAXCT_HD explicit Dual(const Dual<U>& x) : value(static_cast<T>(x.value)), tangent(static_cast<T>(x.tangent)) {}
+
+  JAXCT_HD Dual& operator+=(Dual other) { return *this = *this + other; }
+  JAXCT_HD Dual& operator*=(Dual other) { return *this = *this * other; }
+
+  JAXCT_HD friend Dual operator+(Dual a, Dual b) { return {a.value + b.value, a.tangent + b.tangent}; }
+  JAXCT_HD friend Dual operator-(Dual a, Dual b) { return {a.value - b.value, a.tangent - b.tangent}; }
+  JAXCT_HD friend Dual operator-(Dual a) { return {-a.value, -a.tangent}; }
+  JAXCT_HD friend Dual operator*(Dual a, Dual b) {
+    return {a.value * b.value, a.tangent * b.value + a.value * b.tangent};
+  }
+  JAXCT_HD friend Dual operator*(Dual a, T b) { return {a.value * b, a.tangent * b}; }
+  JAXCT_HD friend Dual operator/(Dual a, Dual b) {
+    const T quotient = a.value / b.value;
+    return {quotient, (a.tangent - quotient * b.tangent) / b.value};
+  }
+  JAXCT_HD friend bool operator<(Dual a, Dual b) { return a.value < b.value; }
+  JAXCT_HD friend bool operator>(Dual a, Dual b) { return a.value > b.value; }
+  JAXCT_HD friend bool operator<=(Dual a, Dual b) { return a.value <= b.value; }
+  JAXCT_HD friend bool operator>=(Dual a, Dual b) { return a.value >= b.value; }
+  JAXCT_HD friend bool operator==(Dual a, Dual b) { return a.value == b.value; }
+};
+
+template <typename T>
+struct Epsilon<Dual<T>> : Epsilon<T> {};
+
+template <typename T>
+JAXCT_HD Dual<T> abs_of(Dual<T> x) {
+  return x.value < T(0) ? -x : x;
+}
+
+template <typename T>
+JAXCT_HD Dual<T> sqrt_of(Dual<T> x) {
+  const T root = std::sqrt(x.value);
+  return {root, root > T(0) ? T(0.5) * x.tangent / root : T(0)};
+}
+
+template <typename T>
+JAXCT_HD Dual<T> cos_of(Dual<T> x) {
+  return {std::cos(x.value), -std::sin(x.value) * x.tangent};
+}
+
+template <typename T>
+JAXCT_HD Dual<T> sin_of(Dual<T> x) {
+  return {std::sin(x.value), std::cos(x.value) * x.tangent};
+}
+
+template <typename T>
+JAXCT_HD Dual<T> angle_of(Dual<T> y, Dual<T> x) {
+  const T square = x.value * x.value + y.value * y.value;
+  return {std::atan2(y.value, x.value), (y.tangent * x.value - y.value * x.tangent) / square};
+}
+
+template <typename T>
+JAXCT_HD int32_t floor_index(Dual<T> x) {
+  return floor_index(x.value);
+}
+
+template <typename T>
+JAXCT_HD Dual<T> multiply_add(Dual<T> a, Dual<T> b, Dual<T> c) {
+  return a * b + c;
+}
+
+template <typename T>
+JAXCT_HD Dual<T> ratio(Dual<T> a, Dual<T> b) {
+  return a / b;
+}
+
+// What an operator answers: a sum, or its derivative.
+template <typename T>
+JAXCT_HD T answer_of(T x) {
+  return x;
+}
+template <typename T>
+JAXCT_HD T answer_of(Dual<T> x) {
+  return x.tangent;
+}
+
+// The value of a number that may have a derivative.
+template <typename T>
+JAXCT_HD T value_of(T x) {
+  return x;
+}
+template <typename T>
+JAXCT_HD T value_of(Dual<T> x) {
+  return x.value;
+}
+
+JAXCT_NAMESPACE_END

@@ -1,0 +1,173 @@
+#pragma once
+// Derivatives backwards: given what a sum would gain from a change of some quantity, what it would gain from changes of
+// the quantities that this one is made of. A gradient with respect to a view is kept in a view: each field holds the
+// derivative by that field. Every function here is the transpose of one in view.h, ray_walk.h or separable.h, and is
+// tested against that one's tangent (dual.h).
+#include "core/ray_walk.h"
+
+JAXCT_NAMESPACE_BEGIN
+
+// f(a's number, b's number) for every number of a view that comes from the geometry.
+template <typename A, typename B, typename F>
+JAXCT_HD void for_numbers(A& a, B& b, F&& f) {
+  const auto vectors = [&](auto& p, auto& q) {
+    for (int i = 0; i < 3; ++i) f(p[i], q[i]);
+  };
+  const auto affine = [&](auto& p, auto& q) {
+    f(p.constant, q.constant);
+    vectors(p.slope, q.slope);
+  };
+  for (int i = 0; i < 3; ++i) {
+    vectors(a.direction[i], b.direction[i]);
+    vectors(a.moment[i], b.moment[i]);
+  }
+  vectors(a.origin, b.origin);
+  vectors(a.voxel_size, b.voxel_size);
+  affine(a.across, b.across);
+  affine(a.along, b.along);
+  affine(a.depth, b.depth);
+  f(a.angle_step, b.angle_step);
+  f(a.row_shift, b.row_shift);
+  f(a.inverse_distance, b.inverse_distance);
+  f(a.radius, b.radius);
+  f(a.area_ratio, b.area_ratio);
+  f(a.column_ratio, b.column_ratio);
+}
+
+template <typename T>
+JAXCT_HD View<T> value_of(const View<Dual<T>>& view) {
+  View<T> values;
+  values.beam = view.beam;
+  values.planar = view.planar;
+  values.axial = view.axial;
+  values.row_middle = view.row_middle.value;
+  values.col_middle = view.col_middle.value;
+  values.power = {{view.power[0].value, view.power[1].value, view.power[2].value}};
+  for_numbers(view, values, [](const Dual<T>& from, T& to) { to = from.value; });
+  return values;
+}
+
+template <typename T>
+JAXCT_HD const View<T>& value_of(const View<T>& view) {
+  return view;
+}
+
+// What a sum gains as the view changes along its tangent.
+template <typename T>
+JAXCT_HD T contract(const View<T>& gradient, const View<Dual<T>>& view) {
+  T sum = T(0);
+  for_numbers(gradient, view, [&](const T& by, const Dual<T>& number) {
+    if (by != T(0)) sum += by * number.tangent;  // what is not used may be infinite
+  });
+  return sum;
+}
+
+template <typename T>
+JAXCT_HD void add(const Vec3<T>& by, Vec3<T>& to) {
+  for (int i = 0; i < 3; ++i) to[i] += by[i];
+}
+
+// Of make_ray.
+template <typename T>
+JAXCT_HD void pull_ray(const View<T>& view, T row, T col, const Ray<T>& by, View<T>& to) {
+  T c[3] = {T(1), col - view.col_middle, height_of(view, row)};
+  const T offset = c[1], angle = offset * view.angle_step;
+  const bool curved = view.beam == Beam::kCurvedCone;
+  if (curved) {
+    c[0] = std::cos(angle);
+    c[1] = std::sin(angle);
+  }
+  T by_c[3];
+  for (int i = 0; i < 3; ++i) {
+    add(c[i] * by.direction, to.direction[i]);
+    add(c[i] * by.moment, to.moment[i]);
+    by_c[i] = dot(by.direction, view.direction[i]) + dot(by.moment, view.moment[i]);
+  }
+  to.row_shift += by_c[2];
+  if (curved) to.angle_step += (c[0] * by_c[1] - c[1] * by_c[0]) * offset;
+}
+
+// Of obliquity, where the pixel's ray is known.
+template <typename T>
+JAXCT_HD void pull_obliquity(const View<T>& view, T row, T col, const Vec3<T>& direction, T by, View<T>& to) {
+  const Vec3<T> world = direction * view.voxel_size;
+  const T length = norm(world);
+  to.inverse_distance += by * length;
+  const Vec3<T> by_world = (by * view.inverse_distance / length) * world;
+  add(by_world * direction, to.voxel_size);
+  pull_ray(view, row, col, Ray<T>{by_world * view.voxel_size, {{T(0), T(0), T(0)}}}, to);
+}
+
+// Derivatives by what a walk takes from its ray.
+template <typename T>
+struct WalkGradient {
+  T a, slope_a, b, slope_b, step;
+};
+
+// Of make_walk.
+template <typename T>
+JAXCT_HD void pull_walk(const View<T>& view, const Ray<T>& ray, const RayWalk<T>& walk, const WalkGradient<T>& by,
+                        Ray<T>& by_ray, View<T>& to) {
+  const int i = walk.axis, j = walk.minor_a, k = walk.minor_b;
+  const Vec3<T>& d = ray.direction;
+  const T inverse = T(1) / d[i];
+  const Vec3<T> world = d * view.voxel_size;
+  const T length = norm(world);
+  // step = length / |d_i|
+  const Vec3<T> by_world = (by.step * std::abs(inverse) / length) * world;
+  by_ray.direction = by_world * view.voxel_size;
+  add(by_world * d, to.voxel_size);
+  by_ray.direction[j] += by.slope_a * inverse;
+  by_ray.direction[k] += by.slope_b * inverse;
+  by_ray.direction[i] -= inverse * (by.slope_a * walk.slope_a + by.slope_b * walk.slope_b + by.step * walk.step +
+                                    inverse * (by.b * ray.moment[j] - by.a * ray.moment[k]));
+  by_ray.moment = {{T(0), T(0), T(0)}};
+  by_ray.moment[k] -= by.a * inverse;
+  by_ray.moment[j] += by.b * inverse;
+}
+
+// Of an affine function at q.
+template <typename T>
+JAXCT_HD void pull_affine(const Vec3<T>& q, T by, Affine<T>& to) {
+  to.constant += by;
+  add(by * q, to.slope);
+}
+
+// Of column_of at a point.
+template <typename T>
+JAXCT_HD void pull_column(const View<T>& view, const Vec3<T>& q, T by, View<T>& to) {
+  if (view.beam == Beam::kParallel) return pull_affine(q, by, to.across);
+  const T across = view.across(q), depth = view.depth(q);
+  if (view.beam == Beam::kCone) {
+    const T inverse = T(1) / depth;
+    pull_affine(q, by * inverse, to.across);
+    return pull_affine(q, -by * across * inverse * inverse, to.depth);
+  }
+  const T by_angle = by / view.angle_step, square = across * across + depth * depth;
+  to.angle_step -= by_angle * angle_of(across, depth) / view.angle_step;
+  pull_affine(q, by_angle * depth / square, to.across);
+  pull_affine(q, -by_angle * across / square, to.depth);
+}
+
+// Of magnification at a point.
+template <typename T>
+JAXCT_HD void pull_magnification(const View<T>& view, const Vec3<T>& q, T by, View<T>& to) {
+  if (view.beam == Beam::kParallel) return;
+  const T across = view.across(q), depth = view.depth(q);
+  if (view.beam == Beam::kCone) return pull_affine(q, -by / (depth * depth), to.depth);
+  const T square = across * across + depth * depth, m = view.radius / std::sqrt(square);
+  to.radius += by * m / view.radius;
+  pull_affine(q, -by * m * across / square, to.across);
+  pull_affine(q, -by * m * depth / square, to.depth);
+}
+
+// Of row_of at a point.
+template <typename T>
+JAXCT_HD void pull_row(const View<T>& view, const Vec3<T>& q, T by, View<T>& to) {
+  const T m = magnification(view, view.beam, view.across(q), view.depth(q));
+  to.row_shift -= by;
+  pull_affine(q, by * m, to.along);
+  pull_magnification(view, q, by * view.along(q), to);
+}
+
+JAXCT_NAMESPACE_END
