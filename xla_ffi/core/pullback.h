@@ -64,7 +64,26 @@ JAXCT_HD T contract(const View<T>& gradient, const View<Dual<T>>& view) {
 
 template <typename T>
 JAXCT_HD void add(const Vec3<T>& by, Vec3<T>& to) {
-  for (int i = 0; i < 3; ++i) to[i] += by[i];
+  for (int i = 0; i < 3; ++i) to[i] = to[i] + by[i];
+}
+
+// Derivatives of a sum over the voxels of an axial view's column: the sum of them, and that of each times z's distance
+// from the middle. All else that is pulled through is the same for the whole column.
+template <typename T>
+struct Moments {
+  T sum, along_z;
+
+  JAXCT_HD friend Moments operator*(Moments m, T factor) { return {m.sum * factor, m.along_z * factor}; }
+  JAXCT_HD friend Moments operator+(Moments a, Moments b) { return {a.sum + b.sum, a.along_z + b.along_z}; }
+};
+
+template <typename T>
+JAXCT_HD T sum_of(T by) {
+  return by;
+}
+template <typename T>
+JAXCT_HD T sum_of(Moments<T> by) {
+  return by.sum;
 }
 
 // Of make_ray.
@@ -126,39 +145,45 @@ JAXCT_HD void pull_walk(const View<T>& view, const Ray<T>& ray, const RayWalk<T>
   by_ray.moment[j] += by.b * inverse;
 }
 
-// Of an affine function at q.
+// Of an affine function at q. From here on `by` is a number or Moments; of these q's z does not matter.
 template <typename T>
 JAXCT_HD void pull_affine(const Vec3<T>& q, T by, Affine<T>& to) {
-  to.constant += by;
+  to.constant = to.constant + by;
   add(by * q, to.slope);
+}
+template <typename T>
+JAXCT_HD void pull_affine(const Vec3<T>& q, Moments<T> by, Affine<T>& to) {
+  to.constant = to.constant + by.sum;
+  add({{by.along_z, by.sum * q[1], by.sum * q[2]}}, to.slope);
 }
 
 // Of column_of at a point.
-template <typename T>
-JAXCT_HD void pull_column(const View<T>& view, const Vec3<T>& q, T by, View<T>& to) {
-  if (view.beam == Beam::kParallel) return pull_affine(q, by, to.across);
+template <typename T, typename By>
+JAXCT_HD void pull_column(const View<T>& view, Beam beam, const Vec3<T>& q, By by, View<T>& to) {
+  if (beam == Beam::kParallel) return pull_affine(q, by, to.across);
   const T across = view.across(q), depth = view.depth(q);
-  if (view.beam == Beam::kCone) {
+  if (beam == Beam::kCone) {
     const T inverse = T(1) / depth;
-    pull_affine(q, by * inverse, to.across);
-    return pull_affine(q, -by * across * inverse * inverse, to.depth);
+    const By by_across = by * inverse;
+    pull_affine(q, by_across, to.across);
+    return pull_affine(q, by_across * (-across * inverse), to.depth);
   }
-  const T by_angle = by / view.angle_step, square = across * across + depth * depth;
-  to.angle_step -= by_angle * angle_of(across, depth) / view.angle_step;
-  pull_affine(q, by_angle * depth / square, to.across);
-  pull_affine(q, -by_angle * across / square, to.depth);
+  const T per_step = T(1) / view.angle_step, over_square = per_step / (across * across + depth * depth);
+  to.angle_step = to.angle_step - sum_of(by) * angle_of(across, depth) * per_step * per_step;
+  pull_affine(q, by * (depth * over_square), to.across);
+  pull_affine(q, by * (-across * over_square), to.depth);
 }
 
 // Of magnification at a point.
-template <typename T>
-JAXCT_HD void pull_magnification(const View<T>& view, const Vec3<T>& q, T by, View<T>& to) {
-  if (view.beam == Beam::kParallel) return;
+template <typename T, typename By>
+JAXCT_HD void pull_magnification(const View<T>& view, Beam beam, const Vec3<T>& q, By by, View<T>& to) {
+  if (beam == Beam::kParallel) return;
   const T across = view.across(q), depth = view.depth(q);
-  if (view.beam == Beam::kCone) return pull_affine(q, -by / (depth * depth), to.depth);
-  const T square = across * across + depth * depth, m = view.radius / std::sqrt(square);
-  to.radius += by * m / view.radius;
-  pull_affine(q, -by * m * across / square, to.across);
-  pull_affine(q, -by * m * depth / square, to.depth);
+  if (beam == Beam::kCone) return pull_affine(q, by * (T(-1) / (depth * depth)), to.depth);
+  const T square = across * across + depth * depth, m = view.radius / sqrt_of(square), ratio = -m / square;
+  to.radius = to.radius + sum_of(by) * m / view.radius;
+  pull_affine(q, by * (ratio * across), to.across);
+  pull_affine(q, by * (ratio * depth), to.depth);
 }
 
 // Of row_of at a point.
@@ -167,7 +192,7 @@ JAXCT_HD void pull_row(const View<T>& view, const Vec3<T>& q, T by, View<T>& to)
   const T m = magnification(view, view.beam, view.across(q), view.depth(q));
   to.row_shift -= by;
   pull_affine(q, by * m, to.along);
-  pull_magnification(view, q, by * view.along(q), to);
+  pull_magnification(view, view.beam, q, by * view.along(q), to);
 }
 
 JAXCT_NAMESPACE_END

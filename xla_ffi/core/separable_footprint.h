@@ -28,24 +28,25 @@ struct CornerShadow {
 };
 
 struct SeparableFootprint : FootprintModel<CornerShadow> {
-  // Of the shadow of the cross-section around q, from the derivatives by t0 to t3.
-  template <typename T>
-  JAXCT_HD static void pull_shadow(const View<T>& view, const Vec3<T>& q, const T (&by)[4], View<T>& to) {
-    const T h = T(0.5), y[4] = {-h, -h, h, h}, x[4] = {-h, h, -h, h};
-    const SectionColumns<T> columns = {view, view.beam, q};
-    T sorted[4];
-    int corner[4];
-    for (int i = 0; i < 4; ++i) {
-      const T col = columns(y[i], x[i]);
-      int place = i;
-      for (; place > 0 && sorted[place - 1] > col; --place) {
-        sorted[place] = sorted[place - 1];
-        corner[place] = corner[place - 1];
-      }
-      sorted[place] = col;
-      corner[place] = i;
-    }
-    for (int i = 0; i < 4; ++i) pull_column(view, q + Vec3<T>{{T(0), y[corner[i]], x[corner[i]]}}, by[i], to);
+  // From derivatives by t0 to t3 of the shadow of the cross-section around q. Each break point is one of the corners.
+  template <typename T, typename By>
+  JAXCT_HD static void pull_shadow(const View<T>& view, Beam beam, const Vec3<T>& q, const By (&by)[4], View<T>& to) {
+    const T h = T(0.5);
+    const SectionColumns<T> columns = {view, beam, q};
+    const T p[4] = {columns(-h, -h), columns(h, -h), columns(-h, h), columns(h, h)};  // two on the left, two right
+    const auto left_rises = p[0] < p[1], right_rises = p[2] < p[3];
+    const T left_low = min_of(p[0], p[1]), left_high = max_of(p[0], p[1]);
+    const T right_low = min_of(p[2], p[3]), right_high = max_of(p[2], p[3]);
+    const auto left_begins = left_low<right_low, left_ends = left_high> right_high;
+    const auto in_order = max_of(left_low, right_low) < min_of(left_high, right_high);
+    const By by_low = select(in_order, by[1], by[2]), by_high = select(in_order, by[2], by[1]);
+    const By by_left_low = select(left_begins, by[0], by_low), by_left_high = select(left_ends, by[3], by_high);
+    const By by_right_low = select(left_begins, by_low, by[0]), by_right_high = select(left_ends, by_high, by[3]);
+    const auto at = [&](T y, T x) { return Vec3<T>{{q[0], q[1] + y, q[2] + x}}; };
+    pull_column(view, beam, at(-h, -h), select(left_rises, by_left_low, by_left_high), to);
+    pull_column(view, beam, at(h, -h), select(left_rises, by_left_high, by_left_low), to);
+    pull_column(view, beam, at(-h, h), select(right_rises, by_right_low, by_right_high), to);
+    pull_column(view, beam, at(h, h), select(right_rises, by_right_high, by_right_low), to);
   }
 };
 

@@ -74,8 +74,8 @@ Status run_gradient(Model model, const GradientCall<T>& gradient, const Executor
     prepare_views(call, item, views.get());
     const GradientProblem<T> problem = {scan, views.get(), call.in + item.volume * scan.voxels(),
                                         gradient.projections + item.projections * scan.views * scan.pixels()};
-    const Status status = with_differentiable(
-        model, [&](auto maths) { return view_gradients<decltype(maths)>(problem, executor, sums.get()); });
+    const Status status =
+        with_differentiable(model, [&](auto maths) { return view_gradients(maths, problem, executor, sums.get()); });
     if (status != Status::kOk) return status;
     double by_grid[6] = {};
     for (int64_t v = 0; v < call.views; ++v) {

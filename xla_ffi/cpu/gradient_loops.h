@@ -4,26 +4,13 @@
 #include <atomic>
 
 #include "core/models.h"
-#include "core/pullback.h"
+#include "cpu/axial_gradients.h"
+#include "cpu/gradient_problem.h"
 #include "cpu/planar_rays.h"
 #include "cpu/pose_loops.h"
-#include "cpu/problem.h"
 
 JAXCT_NAMESPACE_BEGIN
 namespace loops {
-
-template <typename T>
-struct GradientProblem {
-  Scan scan;
-  const View<T>* views;
-  const T* volume;
-  const T* projections;
-};
-
-template <typename T>
-void add_to(View<double>& sums, const View<T>& part) {
-  for_numbers(sums, part, [](double& sum, const T& value) { sum += static_cast<double>(value); });
-}
 
 // A ray's part of <projections, A volume> is value * step * sum_k w_k . x; w_k depends on where it crosses slab k.
 template <typename Model, typename T>
@@ -149,11 +136,11 @@ void gradient_of_voxel(const Scan& scan, const View<T>& view, const Vec3<T>& q, 
   const T scaled = value * voxel.scale, whole = scaled * sum;
   const T by_area = T(0.5) * whole / voxel.column.area();
   for (int i = 0; i < 4; ++i) by_shape[i] = scaled * by_shape[i] + (i < 2 ? by_area : -by_area);
-  Model::pull_shadow(view, q, by_shape, to);
+  Model::pull_shadow(view, view.beam, q, by_shape, to);
   to.area_ratio += whole / view.area_ratio;
   // scale = area_ratio * m^2 / (extent * area), in 2-D area_ratio * m / area
   const T m = magnification(view, view.beam, view.across(q), view.depth(q));
-  pull_magnification(view, q, (view.planar ? whole : T(2) * whole) / m, to);
+  pull_magnification(view, view.beam, q, (view.planar ? whole : T(2) * whole) / m, to);
   if (view.planar) return;
   const T by_extent = whole / (voxel.row.end - voxel.row.begin);
   by_begin = scaled * by_begin + by_extent;
@@ -183,56 +170,74 @@ bool gradient_of_rows(const GradientProblem<T>& p, int64_t v, IndexRange lines, 
                                p.volume[line * scan.nx + x], weighted.get(), shadow.get(), part);
     add_to(sums, part);
   }
-  for (int64_t row = 0; row < scan.rows; ++row) {
-    View<T> part = {};
-    for (int64_t col = 0; col < scan.cols; ++col)
-      pull_obliquity(view, static_cast<T>(row), static_cast<T>(col), make_ray(view, row, col).direction,
-                     y[row * scan.cols + col] * shadow.get()[row * scan.cols + col], part);
-    add_to(sums, part);
-  }
+  gradient_of_obliquity(scan, view, y, sums,
+                        [&](int64_t row, int64_t col) { return shadow.get()[row * scan.cols + col]; });
   return true;
 }
 
-// gradient(view, range of [0, whole), sums) for all views, each in parts: sums are split alike however many threads
-// there are. Into `gradients`, per view.
+// gradient(block of views, range of [0, whole), sums of its views) for all views, each block in parts: sums are split
+// alike however many threads there are. Into `gradients`, per view.
 template <typename Gradient>
-Status sum_parts(const Scan& scan, int64_t whole, const Executor& executor, View<double>* gradients,
+Status sum_parts(const Scan& scan, int64_t block, int64_t whole, const Executor& executor, View<double>* gradients,
                  Gradient&& gradient) {
-  const int64_t parts = min_of(whole, tiles(32, scan.views));
-  const Scratch<View<double>> sums(scan.views * parts);
+  const int64_t blocks = tiles(scan.views, block), parts = min_of(whole, tiles(32, blocks));
+  const Scratch<View<double>> sums(blocks * parts * block);
   if (!sums) return Status::kOutOfMemory;
   std::atomic<bool> ok{true};
-  parallel_for(executor, scan.views * parts, [&](int64_t task) {
+  parallel_for(executor, blocks * parts, [&](int64_t task) {
     const int64_t part = task % parts;
     const IndexRange range = {static_cast<int32_t>(whole * part / parts),
                               static_cast<int32_t>(whole * (part + 1) / parts)};
-    if (!gradient(task / parts, range, sums.get()[task])) ok = false;
+    if (!gradient(task / parts, range, sums.get() + task * block)) ok = false;
   });
-  for (int64_t task = 0; task < scan.views * parts; ++task) add_to(gradients[task / parts], sums.get()[task]);
+  for (int64_t v = 0; v < scan.views; ++v)
+    for (int64_t part = 0; part < parts; ++part)
+      add_to(gradients[v], sums.get()[(v / block * parts + part) * block + v % block]);
   return ok ? Status::kOk : Status::kOutOfMemory;
 }
 
-template <typename Model, typename T>
-Status view_gradients(const GradientProblem<T>& p, const Executor& executor, View<double>* gradients) {
+template <typename T>
+Status view_gradients(SeparableFootprint, const GradientProblem<T>& p, const Executor& executor,
+                      View<double>* gradients) {
   const Scan& scan = p.scan;
-  if constexpr (!kIsLineModel<Model>) {
+  if (scan.planar)
     return sum_parts(
-        scan, scan.nz * scan.ny, executor, gradients,
-        [&](int64_t v, IndexRange lines, View<double>& sums) { return gradient_of_rows<Model>(p, v, lines, sums); });
-  } else {
-    if (!scan.planar)
-      return sum_parts(scan, scan.rows, executor, gradients, [&](int64_t v, IndexRange rows, View<double>& sums) {
-        gradient_of_rays<Model>(p, v, rows, sums);
-        return true;
-      });
-    const PlaneLines<T> plane(scan);
-    if (!plane) return Status::kOutOfMemory;
-    plane.load(executor, scan, p.volume);
-    return sum_parts(scan, scan.cols, executor, gradients, [&](int64_t v, IndexRange cols, View<double>& sums) {
-      gradient_of_planar_rays(p, plane, v, cols, sums);
+        scan, kLanes<T>, scan.ny, executor, gradients,
+        [&](int64_t block, IndexRange rows, View<double>* sums) { return gradient_of_image(p, block, rows, sums); });
+  bool axial = true;
+  for (int64_t v = 0; v < scan.views; ++v) axial = axial && p.views[v].axial;
+  if (!axial)
+    return sum_parts(scan, 1, scan.nz * scan.ny, executor, gradients,
+                     [&](int64_t v, IndexRange lines, View<double>* sums) {
+                       return gradient_of_rows<SeparableFootprint>(p, v, lines, *sums);
+                     });
+  const int64_t columns = scan.ny * scan.nx;
+  const Lines<T> slices(columns, scan.nz), raised(columns, scan.nz);
+  if (!slices || !raised) return Status::kOutOfMemory;
+  load_lines(executor, p.volume, columns, scan.nz, columns, slices);
+  parallel_for(executor, columns, [&](int64_t i) {
+    for (int64_t z = 0; z < scan.nz; ++z) raised[i][z] = relative<T>(z, scan.nz) * slices[i][z];
+  });
+  return sum_parts(scan, 1, scan.ny, executor, gradients, [&](int64_t v, IndexRange lines, View<double>* sums) {
+    return gradient_of_columns(p, slices, raised, v, lines, *sums);
+  });
+}
+
+template <typename T>
+Status view_gradients(Joseph, const GradientProblem<T>& p, const Executor& executor, View<double>* gradients) {
+  const Scan& scan = p.scan;
+  if (!scan.planar)
+    return sum_parts(scan, 1, scan.rows, executor, gradients, [&](int64_t v, IndexRange rows, View<double>* sums) {
+      gradient_of_rays<Joseph>(p, v, rows, *sums);
       return true;
     });
-  }
+  const PlaneLines<T> plane(scan);
+  if (!plane) return Status::kOutOfMemory;
+  plane.load(executor, scan, p.volume);
+  return sum_parts(scan, 1, scan.cols, executor, gradients, [&](int64_t v, IndexRange cols, View<double>* sums) {
+    gradient_of_planar_rays(p, plane, v, cols, *sums);
+    return true;
+  });
 }
 
 // From the gradient by a prepared view to those by what it was prepared from: one direction after the other.

@@ -227,6 +227,13 @@ JAXCT_HD Lanes<T> load_lanes(const T* p) {
 }
 
 template <typename T>
+JAXCT_HD T sum_lanes(Lanes<T> x) {
+  T sum = T(0);
+  for (int lane = 0; lane < kLanes<T>; ++lane) sum += x.v[lane];
+  return sum;
+}
+
+template <typename T>
 JAXCT_HD void store(Lanes<T> x, T* p) {
   std::memcpy(p, &x.v, sizeof x.v);
 }
@@ -288,6 +295,32 @@ JAXCT_HD void store_transposed(const Lanes<T> (&in)[4], T* out) {
 #endif
   for (int lane = 0; lane < kLanes<T>; ++lane)
     for (int k = 0; k < 4; ++k) out[4 * lane + k] = in[k].v[lane];
+}
+
+// out[k][lane] = in[lane][k]
+template <typename T>
+JAXCT_HD void load_transposed(const T* const (&in)[kLanes<T>], Lanes<T> (&out)[4]) {
+#if defined(__AVX2__)
+  if constexpr (sizeof(T) == 4) {
+    const auto rows = [&](int lane) {
+      return _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(in[lane])), _mm_loadu_ps(in[lane + 4]), 1);
+    };
+    const __m256 a = rows(0), b = rows(1), c = rows(2), d = rows(3);
+    const __m256 low_1 = _mm256_unpacklo_ps(a, b), high_1 = _mm256_unpackhi_ps(a, b);
+    const __m256 low_2 = _mm256_unpacklo_ps(c, d), high_2 = _mm256_unpackhi_ps(c, d);
+    using Vector = typename Lanes<T>::Vector;
+    out[0].v = (Vector)_mm256_shuffle_ps(low_1, low_2, 0x44);
+    out[1].v = (Vector)_mm256_shuffle_ps(low_1, low_2, 0xee);
+    out[2].v = (Vector)_mm256_shuffle_ps(high_1, high_2, 0x44);
+    out[3].v = (Vector)_mm256_shuffle_ps(high_1, high_2, 0xee);
+    return;
+  }
+#endif
+  for (int k = 0; k < 4; ++k) {
+    T values[kLanes<T>];
+    for (int lane = 0; lane < kLanes<T>; ++lane) values[lane] = in[lane][k];
+    out[k] = load_lanes(values);
+  }
 }
 
 // to[place] += here and to[place + 1] += next, one lane after the other.
