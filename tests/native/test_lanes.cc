@@ -46,10 +46,17 @@ void check_tables() {
   for (int k = 0; k < 4; ++k) rows[k] = Lanes<T>(T(k)) + Lanes<T>(lane_numbers<T>() * 10);
   T transposed[4 * kLanes<T>];
   store_transposed(rows, transposed);
+  const T* quads[kLanes<T>];
+  for (int lane = 0; lane < kLanes<T>; ++lane) quads[lane] = transposed + 4 * lane;
+  Lanes<T> back[4];
+  load_transposed(quads, back);
   for (int lane = 0; lane < kLanes<T>; ++lane) {
     CHECK(found[lane] == table[2 * lane]);
     CHECK(sums[2 * lane] == T(1) && sums[2 * lane + 1] == T(100));
-    for (int k = 0; k < 4; ++k) CHECK(transposed[4 * lane + k] == static_cast<T>(10 * lane + k));
+    for (int k = 0; k < 4; ++k) {
+      CHECK(transposed[4 * lane + k] == static_cast<T>(10 * lane + k));
+      CHECK(back[k][lane] == rows[k][lane]);
+    }
   }
 }
 

@@ -157,21 +157,35 @@ JAXCT_HD void pull_affine(const Vec3<T>& q, Moments<T> by, Affine<T>& to) {
   add({{by.along_z, by.sum * q[1], by.sum * q[2]}}, to.slope);
 }
 
-// Of column_of at a point.
+// Derivatives by the across and depth values of a point.
+template <typename By>
+struct ColumnDerivatives {
+  By across, depth;
+};
+
+// Of column_of at a point, as far as these two.
 template <typename T, typename By>
-JAXCT_HD void pull_column(const View<T>& view, Beam beam, const Vec3<T>& q, By by, View<T>& to) {
-  if (beam == Beam::kParallel) return pull_affine(q, by, to.across);
+JAXCT_HD ColumnDerivatives<By> split_column(const View<T>& view, Beam beam, const Vec3<T>& q, By by, View<T>& to) {
+  if (beam == Beam::kParallel) return {by, By{}};
   const T across = view.across(q), depth = view.depth(q);
   if (beam == Beam::kCone) {
     const T inverse = T(1) / depth;
     const By by_across = by * inverse;
-    pull_affine(q, by_across, to.across);
-    return pull_affine(q, by_across * (-across * inverse), to.depth);
+    return {by_across, by_across * (-across * inverse)};
   }
   const T per_step = T(1) / view.angle_step, over_square = per_step / (across * across + depth * depth);
   to.angle_step = to.angle_step - sum_of(by) * angle_of(across, depth) * per_step * per_step;
-  pull_affine(q, by * (depth * over_square), to.across);
-  pull_affine(q, by * (-across * over_square), to.depth);
+  return {by * (depth * over_square), by * (-across * over_square)};
+}
+
+// Of an affine function at the corners of the cross-section around q, in the order (y, x) = (-, -), (+, -), (-, +),
+// (+, +).
+template <typename T, typename By>
+JAXCT_HD void pull_corners(const Vec3<T>& q, const By& a, const By& b, const By& c, const By& d, Affine<T>& to) {
+  pull_affine(q, (a + b) + (c + d), to);
+  const T half = T(0.5), diagonal = sum_of(d) - sum_of(a), other = sum_of(b) - sum_of(c);
+  to.slope[1] = to.slope[1] + half * (diagonal + other);
+  to.slope[2] = to.slope[2] + half * (diagonal - other);
 }
 
 // Of magnification at a point.

@@ -42,11 +42,15 @@ struct SeparableFootprint : FootprintModel<CornerShadow> {
     const By by_low = select(in_order, by[1], by[2]), by_high = select(in_order, by[2], by[1]);
     const By by_left_low = select(left_begins, by[0], by_low), by_left_high = select(left_ends, by[3], by_high);
     const By by_right_low = select(left_begins, by_low, by[0]), by_right_high = select(left_ends, by_high, by[3]);
-    const auto at = [&](T y, T x) { return Vec3<T>{{q[0], q[1] + y, q[2] + x}}; };
-    pull_column(view, beam, at(-h, -h), select(left_rises, by_left_low, by_left_high), to);
-    pull_column(view, beam, at(h, -h), select(left_rises, by_left_high, by_left_low), to);
-    pull_column(view, beam, at(-h, h), select(right_rises, by_right_low, by_right_high), to);
-    pull_column(view, beam, at(h, h), select(right_rises, by_right_high, by_right_low), to);
+    const auto split = [&](T y, T x, const By& corner) {
+      return split_column(view, beam, Vec3<T>{{q[0], q[1] + y, q[2] + x}}, corner, to);
+    };
+    const auto a = split(-h, -h, select(left_rises, by_left_low, by_left_high));
+    const auto b = split(h, -h, select(left_rises, by_left_high, by_left_low));
+    const auto c = split(-h, h, select(right_rises, by_right_low, by_right_high));
+    const auto d = split(h, h, select(right_rises, by_right_high, by_right_low));
+    pull_corners(q, a.across, b.across, c.across, d.across, to.across);
+    if (beam != Beam::kParallel) pull_corners(q, a.depth, b.depth, c.depth, d.depth, to.depth);
   }
 };
 

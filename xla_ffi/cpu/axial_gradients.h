@@ -234,22 +234,15 @@ class ImageGradient {
     const auto seen = (column.scale > zero) & (column.column.end() > low) & (high > column.column.begin());
     if (!any_of(seen)) return;
     const Number scaled = select(seen, value * column.scale, zero);
-    Number sum = zero, by_shape[4] = {zero, zero, zero, zero}, lower[4], upper[4];
+    Number sum = zero, by_shape[4] = {zero, zero, zero, zero};
     Index<Number> first = floor_index(clamp(column.column.begin(), low, high));
-    column.column.below_by(Number(first), lower);
     for (bool more = true; more;) {
       Number y[kTaps], weights[kTaps];
       load(first, y);
       column.column.weights(Number(first), weights);
       cast_shadow(first, scaled, weights);
-      for (int k = 0; k < kTaps; ++k) {
-        sum = sum + weights[k] * y[k];
-        column.column.below_by(Number(first) + Number(T(k + 1)), upper);
-        for (int i = 0; i < 4; ++i) {
-          by_shape[i] = by_shape[i] + y[k] * (upper[i] - lower[i]);
-          lower[i] = upper[i];
-        }
-      }
+      for (int k = 0; k < kTaps; ++k) sum = sum + weights[k] * y[k];
+      collect_shape(column.column, Number(first), y, by_shape);
       first = min_of(first + kTaps, Index<Number>(static_cast<int32_t>(scan_.cols)));
       more = any_of((min_of(column.column.end(), high) > Number(first)) & seen);
     }
@@ -260,6 +253,27 @@ class ImageGradient {
     Model::pull_shadow(packed_, packed_.beam, q, by_shape, to);
     const Number m = magnification(packed_, packed_.beam, packed_.across(q), packed_.depth(q));
     pull_magnification(packed_, packed_.beam, q, whole / m, to);
+  }
+
+  // Adds what the pixels' part of a trapezoid gains from changes of its break points, pixels being worth y.
+  static void collect_shape(const Trapezoid<Number>& shape, Number first, const Number (&y)[kTaps], Number (&to)[4]) {
+    // At each edge the pixel before it gains what the next one loses.
+    const auto add_edge = [&](int k, Number gain) {
+      Number by[4];
+      shape.below_by(first + Number(T(k)), by);
+      for (int i = 0; i < 4; ++i) to[i] = to[i] + gain * by[i];
+    };
+    add_edge(1, y[0] - y[1]);
+    add_edge(2, y[1] - y[2]);
+    // As in Trapezoid::weights: most begin in the first and end before the fourth, where they have all of their area.
+    if (!any_of(max_of(first - shape.t0, shape.t3 - (first + Number(T(3)))) > Number(T(0)))) {
+      const Number half = Number(T(0.5)) * y[2];
+      for (int i = 0; i < 4; ++i) to[i] = i < 2 ? to[i] - half : to[i] + half;
+      return;
+    }
+    add_edge(0, -y[0]);
+    add_edge(3, y[2] - y[3]);
+    add_edge(4, y[3]);
   }
 
   void load(Index<Number> first, Number (&y)[kTaps]) const {
