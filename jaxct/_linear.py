@@ -87,13 +87,10 @@ def _batch_shape(operands: Any, batch_axes: int) -> tuple[int, ...]:
     return np.broadcast_shapes(*(a.shape[:batch_axes] for a in operands))
 
 
-def _item_shape(direction: str, vectors: Any, scan: Scan, batch_axes: int) -> tuple[int, ...]:
-    return (vectors.shape[batch_axes], *scan.detector_shape) if direction == "forward" else scan.volume_shape
-
-
-def _result_shape(direction: str, data: Any, vectors: Any, grid: Any, scan: Scan, batch_axes: int) -> tuple[int, ...]:
-    batch = _batch_shape((data, vectors, grid), batch_axes)
-    return (*batch, *_item_shape(direction, vectors, scan, batch_axes))
+def _result_shape(direction: str, operands: Any, scan: Scan, batch_axes: int) -> tuple[int, ...]:
+    """Of operands data, vectors and what else carries batch axes."""
+    item = (operands[1].shape[batch_axes], *scan.detector_shape) if direction == "forward" else scan.volume_shape
+    return (*_batch_shape(operands, batch_axes), *item)
 
 
 def _compute_type(dtype: Any) -> np.dtype:
@@ -102,7 +99,7 @@ def _compute_type(dtype: Any) -> np.dtype:
 
 def _call_cpu(direction, data, vectors, grid, *, scan, batch_axes):
     """The CPU's handlers know float32 and float64: 16-bit data are widened, and their results rounded."""
-    shape = _result_shape(direction, data, vectors, grid, scan, batch_axes)
+    shape = _result_shape(direction, (data, vectors, grid), scan, batch_axes)
     wide = data.astype(_compute_type(data.dtype))
     call = jax.ffi.ffi_call(_TARGET.format(model=scan.model, direction=direction), result_like(wide, shape))
     return call(wide, vectors, grid, scan=scan.attributes(batch_axes)).astype(data.dtype)
@@ -110,7 +107,7 @@ def _call_cpu(direction, data, vectors, grid, *, scan, batch_axes):
 
 def _call_cuda(direction, data, vectors, grid, *, scan, batch_axes):
     """CUDA's take every type, and want working memory: a result that nobody reads."""
-    shape = _result_shape(direction, data, vectors, grid, scan, batch_axes)
+    shape = _result_shape(direction, (data, vectors, grid), scan, batch_axes)
     size = _cuda_workspace_bytes(direction, data, vectors, grid, scan, batch_axes)
     results = (result_like(data, shape), result_like(data, (size,), np.uint8))
     call = jax.ffi.ffi_call(_TARGET.format(model=scan.model, direction=direction), results)
@@ -267,8 +264,7 @@ def _gradient_transpose(cotangents, volume, projections, vectors, grid, *, scan,
 
 
 def _call_cpu_tangent(direction, data, vectors, grid, *dots, scan, batch_axes):
-    batch = _batch_shape((data, vectors, grid, *dots), batch_axes)
-    shape = (*batch, *_item_shape(direction, vectors, scan, batch_axes))
+    shape = _result_shape(direction, (data, vectors, grid, *dots), scan, batch_axes)
     wide = data.astype(_compute_type(data.dtype))
     target = _TARGET.format(model=scan.model, direction=f"{direction}_tangent")
     call = jax.ffi.ffi_call(target, result_like(wide, shape))
@@ -310,9 +306,8 @@ def _define(
     return primitive
 
 
-def _projection_type(direction, data, vectors, *others, scan, batch_axes):
-    batch = _batch_shape((data, vectors, *others), batch_axes)
-    return abstract_like(data, (*batch, *_item_shape(direction, vectors, scan, batch_axes)))
+def _projection_type(direction, *operands, scan, batch_axes):
+    return abstract_like(operands[0], _result_shape(direction, operands, scan, batch_axes))
 
 
 def _gradient_types(volume, projections, vectors, grid, *, scan, batch_axes):

@@ -50,7 +50,8 @@ def forward_project(
             cannot take.
         TypeError: an argument of the wrong kind or dtype.
         NotImplementedError: a derivative that does not exist. In the geometry and the grid "joseph" and
-            "separable_footprint" have first ones, on CPUs; in the volume all have.
+            "separable_footprint" have first ones, on CPUs; in the volume all have. Where rays run in voxels' faces, or
+            voxels' edges fall on pixels', the former have kinks.
 
     References:
         Siddon, Med. Phys. 12 (1985); Joseph, IEEE TMI 1 (1982); De Man & Basu, PMB 49 (2004); Long, Fessler & Balter,
@@ -89,7 +90,7 @@ def back_project(
         ``grid.shape``, in the dtype of ``projections``.
 
     Raises:
-        ValueError, TypeError: as :func:`forward_project`.
+        ValueError, TypeError, NotImplementedError: as :func:`forward_project`.
     """
     linear.check_setup(geometry, grid, model, linear.BACK_MODELS, precision)
     projections = linear.as_data(

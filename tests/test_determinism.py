@@ -15,7 +15,7 @@ from tests.operators import operators, random
 
 # Big enough to be split: 4 tiles of voxels, and several views per thread.
 SCRIPT = """
-import hashlib, numpy as np, jax.numpy as jnp, jaxct
+import hashlib, jax, numpy as np, jax.numpy as jnp, jaxct
 rng = np.random.default_rng(0)
 angles = 0.1 + np.arange(9) * 0.7
 grid = jaxct.VolumeGrid((40, 36, 70))
@@ -32,6 +32,12 @@ for g, v in ((cone, grid), (fan, image)):
         digest.update(np.asarray(jaxct.forward_project(x, g, v, model=model)).tobytes())
         digest.update(np.asarray(jaxct.back_project(y, g, v, model=model)).tobytes())
     digest.update(np.asarray(jaxct.back_project(y, g, v, model="voxel_driven")).tobytes())
+    for model in ("joseph", "separable_footprint"):
+        project = lambda s: jaxct.forward_project(x, *s, model=model)
+        (gradient,) = jax.vjp(project, (g, v))[1](y)
+        tangent = jax.jvp(project, ((g, v),), (gradient,))[1]
+        for leaf in jax.tree.leaves((gradient, tangent)):
+            digest.update(np.asarray(leaf).tobytes())
 print(digest.hexdigest())
 """
 

@@ -37,6 +37,21 @@ scale = float(jnp.abs(wanted).max())
 np.testing.assert_allclose(jax.grad(loss(forward))(x), wanted, rtol=1e-5, atol=1e-5 * scale)
 (direct,) = jax.vjp(lambda x: project(x, angles), x)[1](y)
 np.testing.assert_allclose(jax.jit(backward)(y, angles), direct, rtol=1e-5, atol=1e-5 * float(jnp.abs(direct).max()))
+
+def of_distance(project):
+    return lambda distance, angles: jnp.sum((project(x, angles, distance) - y) ** 2)
+
+def project_from(x, angles, distance):
+    cone = jaxct.ConeBeam(angles, source_origin_distance=20.0, source_detector_distance=distance,
+                          detector_shape=(6, 11), pixel_size=1.6)
+    return jaxct.forward_project(x, cone, grid)
+
+sharded = jax.shard_map(project_from, mesh=mesh, in_specs=(P(), views, P()), out_specs=views)
+for transform in (jax.grad, jax.jacfwd):
+    for argument in (0, 1):
+        wanted = transform(of_distance(project_from), argument)(jnp.float32(30.0), angles)
+        got = jax.jit(transform(of_distance(sharded), argument))(jnp.float32(30.0), angles)
+        np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-5 * float(jnp.abs(wanted).max()))
 print("same")
 """
 

@@ -77,10 +77,16 @@ inline xla::ffi::Error check_operand(const char* name, Dimensions dims, const st
                                           std::to_string(batch_axes) + " batch axes");
 }
 
+inline xla::ffi::Error check_views(Dimensions vectors) {
+  if (vectors.size() >= 3 && vectors[vectors.size() - 3] > 0) return xla::ffi::Error::Success();
+  return xla::ffi::Error::InvalidArgument("jaxct: vectors must end in (views, 4, 3) with at least one view, got " +
+                                          to_string(vectors));
+}
+
 // Attributes and shapes of a call. Everything after may rely on them.
 inline xla::ffi::Error check_call(const CallAttributes& a, Direction direction, Dimensions in, Dimensions vectors,
                                   Dimensions grid, Dimensions result) {
-  if (vectors.size() < 3) return xla::ffi::Error::InvalidArgument("jaxct: vectors must end in (views, 4, 3)");
+  if (auto e = check_views(vectors); e.failure()) return e;
   const int64_t views = vectors[vectors.size() - 3];
   const bool forward = direction == Direction::kForward;
   const auto volume = volume_shape(a), projections = projections_shape(a, views);

@@ -19,7 +19,6 @@ struct Dual {
   JAXCT_HD explicit Dual(const Dual<U>& x) : value(static_cast<T>(x.value)), tangent(static_cast<T>(x.tangent)) {}
 
   JAXCT_HD Dual& operator+=(Dual other) { return *this = *this + other; }
-  JAXCT_HD Dual& operator*=(Dual other) { return *this = *this * other; }
 
   JAXCT_HD friend Dual operator+(Dual a, Dual b) { return {a.value + b.value, a.tangent + b.tangent}; }
   JAXCT_HD friend Dual operator-(Dual a, Dual b) { return {a.value - b.value, a.tangent - b.tangent}; }
@@ -35,12 +34,24 @@ struct Dual {
   JAXCT_HD friend bool operator<(Dual a, Dual b) { return a.value < b.value; }
   JAXCT_HD friend bool operator>(Dual a, Dual b) { return a.value > b.value; }
   JAXCT_HD friend bool operator<=(Dual a, Dual b) { return a.value <= b.value; }
-  JAXCT_HD friend bool operator>=(Dual a, Dual b) { return a.value >= b.value; }
   JAXCT_HD friend bool operator==(Dual a, Dual b) { return a.value == b.value; }
 };
 
 template <typename T>
 struct Epsilon<Dual<T>> : Epsilon<T> {};
+
+// Of equals the mean moves: of two that are sorted neither counts twice.
+template <typename T>
+JAXCT_HD Dual<T> min_of(Dual<T> a, Dual<T> b) {
+  if (a == b) return {a.value, T(0.5) * (a.tangent + b.tangent)};
+  return b < a ? b : a;
+}
+
+template <typename T>
+JAXCT_HD Dual<T> max_of(Dual<T> a, Dual<T> b) {
+  if (a == b) return {a.value, T(0.5) * (a.tangent + b.tangent)};
+  return a < b ? b : a;
+}
 
 template <typename T>
 JAXCT_HD Dual<T> abs_of(Dual<T> x) {

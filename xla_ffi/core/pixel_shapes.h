@@ -72,18 +72,35 @@ struct Hat {
   }
 };
 
+template <typename T>
+struct Trapezoid;
+
+// A strip of height 1, less what its flanks lack.
+template <typename T>
+JAXCT_HD T part_below(const Trapezoid<T>& shape, T x) {
+  const T at = clamp(x, shape.t0, shape.t3), p = at - shape.t1;
+  const T q = min_of(p, T(0)), r = max_of(at - shape.t2, T(0));
+  return (p + T(0.5) * (shape.t1 - shape.t0)) + q * q * shape.rise - r * r * shape.fall;
+}
+
+// For an x that does not move. Not through the formula above: it is no use where a flank is narrower than rounding.
+template <typename T>
+JAXCT_HD Dual<T> part_below(const Trapezoid<Dual<T>>& s, Dual<T> x) {
+  const Trapezoid<T> values = {s.t0.value, s.t1.value, s.t2.value, s.t3.value, s.rise.value, s.fall.value};
+  T by[4];
+  values.below_by(x.value, by);
+  return {part_below(values, x.value),
+          (by[0] * s.t0.tangent + by[1] * s.t1.tangent) + (by[2] * s.t2.tangent + by[3] * s.t3.tangent)};
+}
+
 // The integral over a pixel of a trapezoid of height 1.
 template <typename T>
 struct Trapezoid {
   T t0, t1, t2, t3;
   T rise, fall;  // half the slopes of its flanks
 
-  // What lies below x: a strip of height 1, less what its flanks lack.
-  JAXCT_HD T below(T x) const {
-    const T at = clamp(x, t0, t3), p = at - t1;
-    const T q = min_of(p, T(0)), r = max_of(at - t2, T(0));
-    return (p + T(0.5) * (t1 - t0)) + q * q * rise - r * r * fall;
-  }
+  // What lies below x.
+  JAXCT_HD T below(T x) const { return part_below(*this, x); }
   // Its derivatives by t0 to t3.
   JAXCT_HD void below_by(T x, T (&by)[4]) const {
     const T u = clamp(T(2) * rise * (x - t0), T(0), T(1)), v = clamp(T(2) * fall * (x - t2), T(0), T(1));

@@ -1,8 +1,8 @@
 #pragma once
 // Derivatives backwards: given what a sum would gain from a change of some quantity, what it would gain from changes of
 // the quantities that this one is made of. A gradient with respect to a view is kept in a view: each field holds the
-// derivative by that field. Every function here is the transpose of one in view.h, ray_walk.h or separable.h, and is
-// tested against that one's tangent (dual.h).
+// derivative by that field. The functions called pull_* are transposes of what view.h, ray_walk.h and separable.h do to
+// tangents (dual.h).
 #include "core/ray_walk.h"
 
 JAXCT_NAMESPACE_BEGIN
@@ -157,6 +157,13 @@ JAXCT_HD void pull_affine(const Vec3<T>& q, Moments<T> by, Affine<T>& to) {
   add({{by.along_z, by.sum * q[1], by.sum * q[2]}}, to.slope);
 }
 
+// Of points that are not in front of the source nothing is asked, but nothing must become infinite either: derivatives
+// of several numbers are computed at once.
+template <typename T>
+JAXCT_HD T depth_in_front(const View<T>& view, const Vec3<T>& q) {
+  return max_of(view.depth(q), T(1e-6));
+}
+
 // Derivatives by the across and depth values of a point.
 template <typename By>
 struct ColumnDerivatives {
@@ -167,7 +174,7 @@ struct ColumnDerivatives {
 template <typename T, typename By>
 JAXCT_HD ColumnDerivatives<By> split_column(const View<T>& view, Beam beam, const Vec3<T>& q, By by, View<T>& to) {
   if (beam == Beam::kParallel) return {by, By{}};
-  const T across = view.across(q), depth = view.depth(q);
+  const T across = view.across(q), depth = depth_in_front(view, q);
   if (beam == Beam::kCone) {
     const T inverse = T(1) / depth;
     const By by_across = by * inverse;
@@ -192,7 +199,7 @@ JAXCT_HD void pull_corners(const Vec3<T>& q, const By& a, const By& b, const By&
 template <typename T, typename By>
 JAXCT_HD void pull_magnification(const View<T>& view, Beam beam, const Vec3<T>& q, By by, View<T>& to) {
   if (beam == Beam::kParallel) return;
-  const T across = view.across(q), depth = view.depth(q);
+  const T across = view.across(q), depth = depth_in_front(view, q);
   if (beam == Beam::kCone) return pull_affine(q, by * (T(-1) / (depth * depth)), to.depth);
   const T square = across * across + depth * depth, m = view.radius / sqrt_of(square), ratio = -m / square;
   to.radius = to.radius + sum_of(by) * m / view.radius;

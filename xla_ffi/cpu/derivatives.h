@@ -15,6 +15,7 @@ using jaxct::cpu::TangentCall;
 // f(maths) with an object of a differentiable model's type.
 template <typename F>
 Status with_differentiable(Model model, F&& f) {
+  static_assert(is_differentiable(Model::kJoseph) && is_differentiable(Model::kSeparableFootprint));
   return model == Model::kJoseph ? f(Joseph{}) : f(SeparableFootprint{});
 }
 

@@ -4,8 +4,9 @@
 #include <atomic>
 
 #include "core/models.h"
-#include "cpu/axial_gradients.h"
+#include "cpu/column_gradients.h"
 #include "cpu/gradient_problem.h"
+#include "cpu/image_gradients.h"
 #include "cpu/planar_rays.h"
 #include "cpu/pose_loops.h"
 

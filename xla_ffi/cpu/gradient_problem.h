@@ -20,5 +20,17 @@ void add_to(View<double>& sums, const View<T>& part) {
   for_numbers(sums, part, [](double& sum, const T& value) { sum += static_cast<double>(value); });
 }
 
+// Of a view's obliquity: y, the projections; shadow(row, col), what is projected there without it.
+template <typename T, typename Shadow>
+void gradient_of_obliquity(const Scan& scan, const View<T>& view, const T* y, View<double>& sums, Shadow&& shadow) {
+  for (int64_t row = 0; row < scan.rows; ++row) {
+    View<T> part = {};
+    for (int64_t col = 0; col < scan.cols; ++col)
+      pull_obliquity(view, static_cast<T>(row), static_cast<T>(col), make_ray(view, row, col).direction,
+                     y[row * scan.cols + col] * shadow(row, col), part);
+    add_to(sums, part);
+  }
+}
+
 }  // namespace loops
 JAXCT_NAMESPACE_END

@@ -211,7 +211,7 @@ ffi::Error geometry_gradient(ffi::ThreadPool pool, CallAttributes a, ffi::AnyBuf
                              ffi::AnyBuffer vectors, ffi::AnyBuffer grid, ffi::Result<ffi::AnyBuffer> vectors_bar,
                              ffi::Result<ffi::AnyBuffer> grid_bar) {
   const Dimensions result = vectors_bar->dimensions();
-  if (vectors.dimensions().size() < 3) return ffi::Error::InvalidArgument("jaxct: vectors must end in (views, 4, 3)");
+  if (auto e = check_views(vectors.dimensions()); e.failure()) return e;
   const int64_t views = vectors.dimensions()[vectors.dimensions().size() - 3];
   if (auto e = check_attributes(a); e.failure()) return e;
   const auto check = [&](const char* name, const ffi::AnyBuffer& operand, const std::vector<int64_t>& shape) {
@@ -288,6 +288,7 @@ struct GradientEntry {
 
 template <Model kModel>
 void add_derivatives(Handlers& handlers) {
+  static_assert(is_differentiable(kModel));
   const std::string name = std::string("jaxct_") + kModelNames[static_cast<size_t>(kModel)];
   handlers.emplace_back(name + "_forward_tangent", TangentEntry<kModel, Direction::kForward>::call);
   handlers.emplace_back(name + "_back_tangent", TangentEntry<kModel, Direction::kBack>::call);

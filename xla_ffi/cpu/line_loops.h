@@ -80,8 +80,6 @@ class LineLoops : AxialLoops<Model, T> {
     return !layout.planar && rows_run_down(view) ? layout.rows - 1 - row : row;
   }
 
-  // --- forward ---------------------------------------------------------------------------------------------------
-
   bool forward_block(int64_t block, IndexRange band, const Lines<T>& volume) const {
     const int n = views_of(block);
     const int64_t across = band.end - band.begin + kTaps;
@@ -146,8 +144,6 @@ class LineLoops : AxialLoops<Model, T> {
     }
     return true;
   }
-
-  // --- back ------------------------------------------------------------------------------------------------------
 
   // Adds blocks first to last - 1; block 0 begins the volume.
   bool back_blocks(const Executor& executor, const ViewBlock<Model, T>* blocks, int64_t first, int64_t last,
