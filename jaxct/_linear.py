@@ -97,12 +97,12 @@ def _compute_type(dtype: Any) -> np.dtype:
     return np.promote_types(dtype, np.float32)
 
 
-def _call_cpu(direction, data, vectors, grid, *, scan, batch_axes):
+def _call_cpu(direction, name, data, *geometry, scan, batch_axes):
     """The CPU's handlers know float32 and float64: 16-bit data are widened, and their results rounded."""
-    shape = _result_shape(direction, (data, vectors, grid), scan, batch_axes)
+    shape = _result_shape(direction, (data, *geometry), scan, batch_axes)
     wide = data.astype(_compute_type(data.dtype))
-    call = jax.ffi.ffi_call(_TARGET.format(model=scan.model, direction=direction), result_like(wide, shape))
-    return call(wide, vectors, grid, scan=scan.attributes(batch_axes)).astype(data.dtype)
+    call = jax.ffi.ffi_call(_TARGET.format(model=scan.model, direction=name), result_like(wide, shape))
+    return call(wide, *geometry, scan=scan.attributes(batch_axes)).astype(data.dtype)
 
 
 def _call_cuda(direction, data, vectors, grid, *, scan, batch_axes):
@@ -263,14 +263,6 @@ def _gradient_transpose(cotangents, volume, projections, vectors, grid, *, scan,
     return (bar, None, None, None) if in_volume else (None, bar, None, None)
 
 
-def _call_cpu_tangent(direction, data, vectors, grid, *dots, scan, batch_axes):
-    shape = _result_shape(direction, (data, vectors, grid, *dots), scan, batch_axes)
-    wide = data.astype(_compute_type(data.dtype))
-    target = _TARGET.format(model=scan.model, direction=f"{direction}_tangent")
-    call = jax.ffi.ffi_call(target, result_like(wide, shape))
-    return call(wide, vectors, grid, *dots, scan=scan.attributes(batch_axes)).astype(data.dtype)
-
-
 def _call_cpu_gradient(volume, projections, vectors, grid, *, scan, batch_axes):
     batch = _batch_shape((volume, projections, vectors, grid), batch_axes)
     results = tuple(result_like(like, (*batch, *like.shape[batch_axes:])) for like in (vectors, grid))
@@ -323,7 +315,7 @@ def _define_pair(direction: str, adjoint: str) -> dict[str, Primitive]:
             partial(_projection_type, direction),
             partial(_jvp, direction),
             partial(_transpose, adjoint),
-            partial(_call_cpu, direction),
+            partial(_call_cpu, direction, direction),
             partial(_lower_cuda, direction),
         ),
         f"{direction}_tangent": _define(
@@ -331,7 +323,7 @@ def _define_pair(direction: str, adjoint: str) -> dict[str, Primitive]:
             partial(_projection_type, direction),
             partial(_tangent_jvp, direction),
             partial(_tangent_transpose, direction, adjoint),
-            partial(_call_cpu_tangent, direction),
+            partial(_call_cpu, direction, f"{direction}_tangent"),
             _lower_cuda_derivative,
         ),
     }

@@ -47,24 +47,26 @@ Status forward_pose(const Problem<T, Number>& p, const Executor& executor) {
 template <typename Model, typename T, typename Number>
 Status back_pose(const Problem<T, Number>& p, const Executor& executor) {
   const Scan& scan = p.scan;
-  const Scratch<Number> projections(scan.views * scan.pixels());
-  if (!projections) return Status::kOutOfMemory;
-  parallel_for(executor, scan.views, [&](int64_t v) {
-    const T* in = p.in + v * scan.pixels();
-    Number* values = projections.get() + v * scan.pixels();
-    for (int64_t r = 0; r < scan.rows; ++r)
-      for (int64_t c = 0; c < scan.cols; ++c, ++in, ++values)
-        *values = (Model::kObliquity ? obliquity(p.views[v], r, c) : Number(1)) * *in;
-  });
+  const Scratch<Number> weighted(Model::kObliquity ? scan.views * scan.pixels() : 0);
+  if (!weighted) return Status::kOutOfMemory;
+  const Number* projections = weighted.get();
+  if constexpr (Model::kObliquity)
+    parallel_for(executor, scan.views, [&](int64_t v) {
+      const T* in = p.in + v * scan.pixels();
+      Number* values = weighted.get() + v * scan.pixels();
+      for (int64_t r = 0; r < scan.rows; ++r)
+        for (int64_t c = 0; c < scan.cols; ++c, ++in, ++values) *values = obliquity(p.views[v], r, c) * *in;
+    });
+  else
+    projections = p.in;
   const IndexRange all = {0, static_cast<int32_t>(scan.cols)};
   parallel_for(executor, scan.nz * scan.ny, [&](int64_t task) {
     const int64_t z = task / scan.ny, y = task % scan.ny;
     for (int64_t x = 0; x < scan.nx; ++x) {
       Number sum = Number(0);
       for (int64_t v = 0; v < scan.views; ++v)
-        for_footprint<Model>(
-            scan, p.views[v], relative_index<Number>(scan, z, y, x), all,
-            [&](int64_t at, Number weight) { sum += weight * projections.get()[v * scan.pixels() + at]; });
+        for_footprint<Model>(scan, p.views[v], relative_index<Number>(scan, z, y, x), all,
+                             [&](int64_t at, Number weight) { sum += weight * projections[v * scan.pixels() + at]; });
       p.out[task * scan.nx + x] = answer_of(sum);
     }
   });
