@@ -1,161 +1,345 @@
 #pragma once
 // Gradients of the separable footprint with respect to the geometry, in 3-D, where every view's detector rows are
-// stacked along z: column by column, a column's voxels together, along lines (lines.h).
+// stacked along z: column by column, a column's voxels together, along lines (lines.h), and as many columns at a time
+// as a register holds.
 //
 // A column's part of <projections, A volume> is sum_c weight(c) * P_c, where P_c is what its voxels meet of detector
-// column c once they are spread over the rows. Detectors that tilt move voxels by as much as they are away from the
-// middle slice: hence the moments along z.
+// column c. Detectors that tilt move voxels by as much as they are away from the middle slice: hence the moments along
+// z. As in line_loops.h, slices are spread over rows column by column; where rows do not depend on the column, the
+// projections' rows are exchanged for slices once per view.
 #include "core/separable_footprint.h"
 #include "cpu/gradient_problem.h"
-#include "cpu/lines.h"
+#include "cpu/line_loops.h"
 
 JAXCT_NAMESPACE_BEGIN
+
+template <typename Mask, typename T>
+JAXCT_HD Moments<T> select(LaneMask<Mask> mask, Moments<T> yes, Moments<T> no) {
+  return {select(mask, yes.sum, no.sum), select(mask, yes.along_z, no.along_z)};
+}
+
+// A column's slices, and slices times their distance from the middle, as one line of moments.
+template <typename T>
+struct MomentLine {
+  const T *slices, *raised;
+
+  JAXCT_HD friend MomentLine operator+(MomentLine line, int32_t n) { return {line.slices + n, line.raised + n}; }
+};
+
+template <typename T>
+JAXCT_HD Moments<Lanes<T>> look_up(MomentLine<T> from, LaneIndices<T> i) {
+  return {look_up(from.slices, i), look_up(from.raised, i)};
+}
+template <typename T>
+JAXCT_HD Moments<Lanes<T>> gather(MomentLine<T> from, LaneIndices<T> i) {
+  return {gather(from.slices, i), gather(from.raised, i)};
+}
+template <typename T>
+JAXCT_HD Moments<Lanes<T>> load_lanes(MomentLine<T> from) {
+  return {load_lanes(from.slices), load_lanes(from.raised)};
+}
+
 namespace loops {
+
+// Both lines of every column of the volume.
+template <typename T>
+class MomentLines {
+ public:
+  explicit MomentLines(const Scan& scan) : slices_(scan.ny * scan.nx, scan.nz), raised_(scan.ny * scan.nx, scan.nz) {}
+
+  explicit operator bool() const { return slices_ && raised_; }
+  MomentLine<T> operator[](int64_t column) const { return {slices_[column], raised_[column]}; }
+
+  void load(const Executor& executor, const Scan& scan, const T* volume) const {
+    const int64_t columns = scan.ny * scan.nx;
+    load_lines(executor, volume, columns, scan.nz, columns, slices_);
+    parallel_for(executor, columns, [&](int64_t i) {
+      for (int64_t z = 0; z < scan.nz; ++z) raised_[i][z] = relative<T>(z, scan.nz) * slices_[i][z];
+    });
+  }
+
+ private:
+  const Lines<T> slices_, raised_;
+};
 
 template <typename T>
 class ColumnGradient {
  public:
   using Model = SeparableFootprint;
+  using Number = Lanes<T>;
 
   ColumnGradient(const Scan& scan, const View<T>& view, const T* y)
       : scan_(scan),
         view_(view),
         y_(y),
-        weighted_(scan.cols, scan.rows),
-        shadow_(scan.cols, scan.rows),
-        buffers_(3, scan.rows),
-        down_(rows_run_down(view)) {
+        packed_(pack_views(&view, 1)),
+        down_(rows_run_down(view)),
+        shared_(rows_are_shared(view)),
+        parallel_(view.beam == Beam::kParallel),
+        rows_(scan.cols + kTaps, scan.rows),
+        shadow_(parallel_ ? 0 : scan.cols + kTaps, scan.rows),
+        spread_(shared_ ? 0 : 2 * kLanes<T>, scan.rows),
+        met_(shared_ ? 0 : kLanes<T>, scan.rows),
+        slices_(shared_ ? scan.cols + kTaps : 0, scan.nz),
+        edges_(shared_ ? scan.cols + kTaps : 0, scan.nz + 1) {
     if (!*this) return;
     for (int64_t r = 0; r < scan.rows; ++r)
       for (int64_t c = 0; c < scan.cols; ++c)
-        weighted_[c][r] = y[data_row(r) * scan.cols + c] * obliquity(view, data_row(r), c);
+        rows_[c][r] = y[data_row(r) * scan.cols + c] * obliquity(view, data_row(r), c);
+    if (shared_) exchange();
   }
 
-  explicit operator bool() const { return weighted_ && shadow_ && buffers_; }
+  explicit operator bool() const { return rows_ && shadow_ && spread_ && met_ && slices_ && edges_; }
 
-  // slices, and slices times their distance from the middle.
-  void add_column(T y, T x, const T* slices, const T* raised, View<T>& to) const {
-    auto column = Model::make_column(scan_, view_, view_.beam, y, x);
-    if (!(column.scale > T(0))) return;
-    column = upwards(scan_, column);
-    const auto num_rows = static_cast<T>(scan_.rows), num_slices = static_cast<T>(scan_.nz);
-    const IndexRange cols = column.column.range(static_cast<int32_t>(scan_.cols));
-    const IndexRange rows = {floor_index(clamp(column.edge, T(0), num_rows)),
-                             ceil_index(clamp(column.edge + column.slope * num_slices, T(0), num_rows))};
-    if (cols.empty() || rows.empty()) return;
-    T *const flat = buffers_[0], *const steep = buffers_[1], *const met = buffers_[2];
-    const auto nz = static_cast<int32_t>(scan_.nz);
-    spread<Model>(column.edge, column.slope, slices, nz, rows,
-                  [=](int32_t r, Lanes<T> value) { store(value, flat + r); });
-    spread<Model>(column.edge, column.slope, raised, nz, rows,
-                  [=](int32_t r, Lanes<T> value) { store(value, steep + r); });
-    for (int32_t r = rows.begin; r < rows.end; r += kLanes<T>) store(Lanes<T>(T(0)), met + r);
-
-    Moments<T> sum = {T(0), T(0)}, by_shape[4] = {};
-    T lower[4], upper[4];
-    column.column.below_by(static_cast<T>(cols.begin), lower);
-    for (int32_t c = cols.begin; c < cols.end; ++c) {
-      const T weight = column.scale * column.column.weight(c);
-      const Moments<T> here = meet(flat, steep, weight, rows, weighted_[c], shadow_[c], met);
-      column.column.below_by(static_cast<T>(c + 1), upper);
-      for (int i = 0; i < 4; ++i) {
-        by_shape[i] = by_shape[i] + here * (column.scale * (upper[i] - lower[i]));
-        lower[i] = upper[i];
-      }
-      sum = sum + here * weight;
-    }
-    clear_around(rows, met);
-    pull(column, {{T(0), y, x}}, sum, by_shape, move_edges(column.edge, column.slope, slices, met, rows), to);
+  // A row of the volume's columns.
+  void add_row(int64_t y, const MomentLines<T>& volume, View<double>& sums) const {
+    View<Number> part = {};
+    for (int64_t x = 0; x < scan_.nx; x += kLanes<T>) add_columns(y, x, volume, part);
+    for_numbers(sums, part, [](double& sum, const Number& value) { sum += static_cast<double>(sum_lanes(value)); });
   }
 
+  // After all rows of a part: its sums.
   void finish(View<double>& sums) const {
+    if (parallel_) return gradient_of_parallel_obliquity(view_, sums);
     gradient_of_obliquity(scan_, view_, y_, sums,
                           [&](int64_t row, int64_t col) { return shadow_[col][data_row(row)]; });
   }
 
  private:
+  static constexpr int kTaps = Footprints<T>::kTaps;
+  using Column = AxialColumn<Trapezoid<Number>, Number>;
+
   // Changes of the rows' edges (voxels' lower and upper ends) by 1, by s and by s^2, s from the middle slice.
   struct EdgeMoments {
-    T zeroth, first, second;
+    Number zeroth, first, second;
+  };
+
+  // What up to kTaps detector columns are to a register of columns: an entry for each.
+  struct Meeting {
+    T sum[kTaps][kLanes<T>], along_z[kTaps][kLanes<T>];
+    T zeroth[kLanes<T>], first[kLanes<T>];  // edges, where rows are shared
   };
 
   int64_t data_row(int64_t row) const { return down_ ? scan_.rows - 1 - row : row; }
 
-  // A detector column: what the voxels meet there. Adds to their shadow and to what is met in all columns.
-  static Moments<T> meet(const T* flat, const T* steep, T weight, IndexRange rows, const T* weighted, T* shadow,
-                         T* met) {
-    Lanes<T> sum(T(0)), along_z(T(0));
-    const Lanes<T> factor(weight);
-    for (int32_t r = rows.begin; r < rows.end; r += kLanes<T>) {
-      const Lanes<T> y = load_lanes(weighted + r), x = load_lanes(flat + r);
-      sum = sum + y * x;
-      along_z = along_z + y * load_lanes(steep + r);
-      store(load_lanes(shadow + r) + factor * x, shadow + r);
-      store(load_lanes(met + r) + factor * y, met + r);
+  // Rows to slices, and to what lies in the row where two slices meet.
+  void exchange() const {
+    const auto num_rows = static_cast<int32_t>(scan_.rows), nz = static_cast<int32_t>(scan_.nz);
+    const auto column = make_upward_column<Model>(scan_, view_, view_.beam, T(0), T(0));
+    for (int64_t c = 0; c < scan_.cols; ++c) {
+      collect<Model>(column.edge, column.slope, rows_[c], {0, num_rows}, num_rows, nz, slices_[c]);
+      at_edges(column.edge, column.slope, rows_[c], {0, num_rows},
+               [&](int32_t e, Number, Number value) { store(value, edges_[c] + e); });
     }
-    return {sum_lanes(sum), sum_lanes(along_z)};
   }
 
-  // Where two voxels meet, a row goes from the one to the other.
-  EdgeMoments move_edges(T edge, T slope, const T* slices, const T* met, IndexRange rows) const {
-    using Number = Lanes<T>;
-    Number zeroth(T(0)), first(T(0)), second(T(0));
-    const Number low(rows.begin - 1), high(rows.end), middle(T(0.5) * static_cast<T>(scan_.nz));
+  void add_columns(int64_t row, int64_t begin, const MomentLines<T>& volume, View<Number>& to) const {
+    const Vec3<Number> q = {{Number(T(0)), Number(relative<T>(row, scan_.ny)),
+                             Number(lane_numbers<T>()) + Number(relative<T>(begin, scan_.nx))}};
+    const auto in_volume = Number(T(scan_.nx - begin)) > Number(lane_numbers<T>());
+    const Column column = upwards(scan_, Model::make_column(scan_, packed_, view_.beam, q[1], q[2]));
+    const Number zero(T(0)), cols(scan_.cols), last(scan_.rows);
+    const Number low = clamp(column.edge, zero, last),
+                 high = clamp(column.edge + column.slope * Number(scan_.nz), zero, last);
+    const auto seen = in_volume & (column.scale > zero) & (column.column.end() > zero) &
+                      (cols > column.column.begin()) & (high > low);
+    if (!any_of(seen)) return;
+    const Number scale = select(seen, column.scale, zero);
+    const Index<Number> beyond(static_cast<int32_t>(scan_.cols));
+    Index<Number> first = select(seen, floor_index(clamp(column.column.begin(), zero, cols)), beyond);
+    const Index<Number> end = select(seen, ceil_index(clamp(column.column.end(), zero, cols)), beyond);
+    const Index<Number> none(0), row_begin = select(seen, floor_index(low), none);
+    const Index<Number> row_end = select(seen, ceil_index(high), none);
+
+    const int64_t lines = row * scan_.nx + begin;
+    Moments<Number> sum = {zero, zero}, by_shape[4] = {};
+    EdgeMoments edges = {zero, zero, zero};
+    Meeting meeting = {};
+    for (int i = 0; !shared_ && i < kLanes<T>; ++i)
+      if (row_begin[i] < row_end[i])
+        spread_column(i, column.edge[i], column.slope[i], {row_begin[i], row_end[i]}, volume[lines + i]);
+    do {
+      Number weights[kTaps];
+      column.column.weights(Number(first), weights);
+      for (Number& weight : weights) weight = weight * scale;
+      for (int i = 0; i < kLanes<T>; ++i) {
+        T of_column[kTaps];
+        for (int k = 0; k < kTaps; ++k) of_column[k] = weights[k][i];
+        meet(i, first[i], min_of(end[i] - first[i], kTaps), of_column, {row_begin[i], row_end[i]}, volume[lines + i],
+             meeting);
+      }
+      Moments<Number> here[kTaps];
+      for (int k = 0; k < kTaps; ++k) {
+        here[k] = {load_lanes(meeting.sum[k]), load_lanes(meeting.along_z[k])};
+        sum = sum + here[k] * weights[k];
+      }
+      collect_shape(column.column, Number(first), here, by_shape);
+      first = min_of(first + kTaps, end);
+    } while (any_of(first < end));
+    if (shared_)
+      edges = {load_lanes(meeting.zeroth), load_lanes(meeting.first), zero};
+    else
+      edges = move_edges(column, row_begin, row_end, volume, lines);
+    for (Moments<Number>& by : by_shape) by = by * scale;
+    pull(column, q, sum, by_shape, edges, to);
+  }
+
+  void spread_column(int i, T edge, T slope, IndexRange rows, MomentLine<T> slices) const {
+    T *const flat = spread_[2 * i], *const raised = spread_[2 * i + 1], *const met = met_[i];
+    spread<Model>(edge, slope, slices, static_cast<int32_t>(scan_.nz), rows, [=](int32_t r, Moments<Number> value) {
+      store(value.sum, flat + r);
+      store(value.along_z, raised + r);
+      store(Number(T(0)), met + r);
+    });
+  }
+
+  void meet(int i, int32_t first, int32_t count, const T* weights, IndexRange rows, MomentLine<T> slices,
+            Meeting& to) const {
+    for (int k = 0; k < kTaps; ++k) to.sum[k][i] = to.along_z[k][i] = T(0);
+    with_taps(weights, count, [&](auto taps) {
+      if (shared_) return meet_slices(taps, i, first, slices, to);
+      if (parallel_) return meet_rows<false>(taps, i, first, rows, to);
+      meet_rows<true>(taps, i, first, rows, to);
+    });
+  }
+
+  // Adds, too, to the column's shadow and to what it meets in all detector columns.
+  template <bool kShadow, int n>
+  void meet_rows(Taps<T, n> taps, int i, int32_t first, IndexRange rows, Meeting& to) const {
+    const MomentLine<T> column = {spread_[2 * i], spread_[2 * i + 1]};
+    const T* y = rows_[first];
+    T *const met = met_[i], *const shadow = kShadow ? shadow_[first] : nullptr;
+    const int64_t length = rows_.length();
+    Moments<Number> sums[n] = {};
+    for (int32_t r = rows.begin; r < rows.end; r += kLanes<T>) {
+      const Moments<Number> x = load_lanes(column + r);
+      Number all = load_lanes(met + r);
+      for (int k = 0; k < n; ++k) {
+        const Number value = load_lanes(y + k * length + r);
+        sums[k] = sums[k] + x * value;
+        all = all + taps.weight[k] * value;
+      }
+      store(all, met + r);
+      if constexpr (kShadow) taps.scatter(x.sum, shadow + r, length);
+    }
+    store_sums(sums, i, to);
+  }
+
+  template <int n>
+  void meet_slices(Taps<T, n> taps, int i, int32_t first, MomentLine<T> column, Meeting& to) const {
+    const T *const y = slices_[first], *const at_edge = edges_[first];
+    const int64_t length = slices_.length(), edge_length = edges_.length();
+    const Number middle(T(0.5) * static_cast<T>(scan_.nz));
+    Moments<Number> sums[n] = {}, edges = {};
+    for (int32_t z = 0; z <= scan_.nz; z += kLanes<T>) {
+      const Moments<Number> x = load_lanes(column + z);
+      for (int k = 0; k < n; ++k) sums[k] = sums[k] + x * load_lanes(y + k * length + z);
+      const Number gain = (load_lanes(column.slices + z - 1) - x.sum) * taps.gather(at_edge + z, edge_length);
+      edges = edges + Moments<Number>{gain, gain * (Number(lane_numbers<T>() + z) - middle)};
+    }
+    store_sums(sums, i, to);
+    to.zeroth[i] += sum_lanes(edges.sum);
+    to.first[i] += sum_lanes(edges.along_z);
+  }
+
+  template <int n>
+  static void store_sums(const Moments<Number> (&sums)[n], int i, Meeting& to) {
+    for (int k = 0; k < n; ++k) {
+      to.sum[k][i] = sum_lanes(sums[k].sum);
+      to.along_z[k][i] = sum_lanes(sums[k].along_z);
+    }
+  }
+
+  // Adds what the pixels from `first` on gain from changes of the shadow's break points, pixels being worth `here`.
+  static void collect_shape(const Trapezoid<Number>& shape, Number first, const Moments<Number> (&here)[kTaps],
+                            Moments<Number> (&to)[4]) {
+    Number lower[4], upper[4];
+    shape.below_by(first, lower);
+    for (int k = 0; k < kTaps; ++k) {
+      shape.below_by(first + Number(T(k + 1)), upper);
+      for (int i = 0; i < 4; ++i) {
+        to[i] = to[i] + here[k] * (upper[i] - lower[i]);
+        lower[i] = upper[i];
+      }
+    }
+  }
+
+  // f(e, edges e, e + 1 ... from the middle slice, what the rows they lie in hold) for the edges of slices.
+  template <typename F>
+  void at_edges(T edge, T slope, const T* rows, IndexRange range, F&& f) const {
+    const Number low(range.begin - 1), high(range.end), middle(T(0.5) * static_cast<T>(scan_.nz));
     const bool near = slope * static_cast<T>(kLanes<T>) < static_cast<T>(kWindow<T> - 2);
     for (int32_t e = 0; e <= scan_.nz; e += kLanes<T>) {
       const Number number(lane_numbers<T>() + e);
       const Index<Number> row = floor_index(clamp(Number(edge) + Number(slope) * number, low, high));
       const int32_t base = row[0];
-      const Number value = near ? look_up(met + base, row - base) : gather(met, row);
-      const Number gain = (load_lanes(slices + e - 1) - load_lanes(slices + e)) * value;
-      const Number s = number - middle;
-      zeroth = zeroth + gain;
-      first = first + gain * s;
-      second = second + gain * s * s;
+      f(e, number - middle, near ? look_up(rows + base, row - base) : gather(rows, row));
     }
-    return {sum_lanes(zeroth), sum_lanes(first), sum_lanes(second)};
   }
 
-  void pull(const AxialColumn<Trapezoid<T>, T>& column, const Vec3<T>& q, Moments<T> sum, Moments<T> (&by_shape)[4],
-            EdgeMoments edges, View<T>& to) const {
-    const T across = view_.across(q), depth = view_.depth(q), along = view_.along(q);
-    const T m = magnification(view_, view_.beam, across, depth);
+  // Where two voxels meet, a row goes from the one to the other.
+  EdgeMoments move_edges(const Column& column, Index<Number> row_begin, Index<Number> row_end,
+                         const MomentLines<T>& volume, int64_t lines) const {
+    T moments[3][kLanes<T>] = {};
+    for (int i = 0; i < kLanes<T>; ++i) {
+      const IndexRange rows = {row_begin[i], row_end[i]};
+      if (rows.empty()) continue;
+      const T* slices = volume[lines + i].slices;
+      clear_around(rows, met_[i]);
+      Number zeroth(T(0)), first(T(0)), second(T(0));
+      at_edges(column.edge[i], column.slope[i], met_[i], rows, [&](int32_t e, Number s, Number value) {
+        const Number gain = (load_lanes(slices + e - 1) - load_lanes(slices + e)) * value;
+        zeroth = zeroth + gain;
+        first = first + gain * s;
+        second = second + gain * s * s;
+      });
+      moments[0][i] = sum_lanes(zeroth);
+      moments[1][i] = sum_lanes(first);
+      moments[2][i] = sum_lanes(second);
+    }
+    return {load_lanes(moments[0]), load_lanes(moments[1]), load_lanes(moments[2])};
+  }
+
+  void pull(const Column& column, const Vec3<Number>& q, Moments<Number> sum, Moments<Number> (&by_shape)[4],
+            EdgeMoments edges, View<Number>& to) const {
+    const View<Number>& view = packed_;
+    const Number along = view.along(q), m = magnification(view, view.beam, view.across(q), depth_in_front(view, q));
     // A voxel's weight is area_ratio * m^2 / (its extent in rows * area of the shadow).
-    to.area_ratio += sum.sum / view_.area_ratio;
-    const T half_area = T(0.5) / column.column.area();
+    to.area_ratio = to.area_ratio + sum.sum / view.area_ratio;
+    const Number half_area = Number(T(0.5)) / column.column.area();
     for (int i = 0; i < 4; ++i) by_shape[i] = by_shape[i] + sum * (i < 2 ? half_area : -half_area);
-    Model::pull_shadow(view_, view_.beam, q, by_shape, to);
-    edges.first -= sum.sum / column.slope;
-    edges.second -= T(2) * sum.along_z / column.slope;
+    Model::pull_shadow(view, view.beam, q, by_shape, to);
+    edges.first = edges.first - sum.sum / column.slope;
+    edges.second = edges.second - Number(T(2)) * sum.along_z / column.slope;
     // Edges are at row_middle - row_shift + along * m; counted downwards they move the other way.
-    const T up = down_ ? T(-1) : T(1), rise = view_.along.slope[0];
-    to.row_shift -= up * edges.zeroth;
-    pull_affine(q, Moments<T>{edges.zeroth, edges.first} * (up * m), to.along);
-    const Moments<T> by_m =
-        Moments<T>{along * edges.zeroth + rise * edges.first, along * edges.first + rise * edges.second} * up;
-    pull_magnification(view_, view_.beam, q, by_m + sum * (T(2) / m), to);
+    const Number up(down_ ? T(-1) : T(1)), rise = view.along.slope[0];
+    to.row_shift = to.row_shift - up * edges.zeroth;
+    pull_affine(q, Moments<Number>{edges.zeroth, edges.first} * (up * m), to.along);
+    const Moments<Number> by_m =
+        Moments<Number>{along * edges.zeroth + rise * edges.first, along * edges.first + rise * edges.second} * up;
+    pull_magnification(view, view.beam, q, by_m + sum * (Number(T(2)) / m), to);
   }
 
   const Scan& scan_;
   const View<T>& view_;
   const T* y_;
-  const Lines<T> weighted_, shadow_, buffers_;
-  const bool down_;
+  const View<Number> packed_;
+  const bool down_, shared_, parallel_;
+  // Of the view's detector columns: projections weighted with the obliquity, and what is projected there.
+  const Lines<T> rows_, shadow_;
+  // Of a register of columns: both lines spread over rows, and the projections that they meet.
+  const Lines<T> spread_, met_;
+  // Where rows are shared, of the detector columns: projections as slices, and at the edges between slices.
+  const Lines<T> slices_, edges_;
 };
 
 // A range of the volume's rows of columns, on one view.
 template <typename T>
-bool gradient_of_columns(const GradientProblem<T>& p, const Lines<T>& slices, const Lines<T>& raised, int64_t v,
-                         IndexRange lines, View<double>& sums) {
+bool gradient_of_columns(const GradientProblem<T>& p, const MomentLines<T>& volume, int64_t v, IndexRange lines,
+                         View<double>& sums) {
   const ColumnGradient<T> view(p.scan, p.views[v], p.projections + v * p.scan.pixels());
   if (!view) return false;
-  for (int64_t y = lines.begin; y < lines.end; ++y) {
-    View<T> part = {};
-    for (int64_t x = 0; x < p.scan.nx; ++x)
-      view.add_column(relative<T>(y, p.scan.ny), relative<T>(x, p.scan.nx), slices[y * p.scan.nx + x],
-                      raised[y * p.scan.nx + x], part);
-    add_to(sums, part);
-  }
+  for (int64_t y = lines.begin; y < lines.end; ++y) view.add_row(y, volume, sums);
   view.finish(sums);
   return true;
 }

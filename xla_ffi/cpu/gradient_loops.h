@@ -212,15 +212,11 @@ Status view_gradients(SeparableFootprint, const GradientProblem<T>& p, const Exe
                      [&](int64_t v, IndexRange lines, View<double>* sums) {
                        return gradient_of_rows<SeparableFootprint>(p, v, lines, *sums);
                      });
-  const int64_t columns = scan.ny * scan.nx;
-  const Lines<T> slices(columns, scan.nz), raised(columns, scan.nz);
-  if (!slices || !raised) return Status::kOutOfMemory;
-  load_lines(executor, p.volume, columns, scan.nz, columns, slices);
-  parallel_for(executor, columns, [&](int64_t i) {
-    for (int64_t z = 0; z < scan.nz; ++z) raised[i][z] = relative<T>(z, scan.nz) * slices[i][z];
-  });
+  const MomentLines<T> volume(scan);
+  if (!volume) return Status::kOutOfMemory;
+  volume.load(executor, scan, p.volume);
   return sum_parts(scan, 1, scan.ny, executor, gradients, [&](int64_t v, IndexRange lines, View<double>* sums) {
-    return gradient_of_columns(p, slices, raised, v, lines, *sums);
+    return gradient_of_columns(p, volume, v, lines, *sums);
   });
 }
 

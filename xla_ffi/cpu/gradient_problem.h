@@ -32,5 +32,16 @@ void gradient_of_obliquity(const Scan& scan, const View<T>& view, const T* y, Vi
   }
 }
 
+// The same where all rays have one direction: they share it, and `sums` has by now what the footprints' common factor
+// adds up to, area_ratio's derivative.
+template <typename T>
+void gradient_of_parallel_obliquity(const View<T>& view, View<double>& sums) {
+  const Vec3<T> direction = make_ray(view, 0, 0).direction;
+  const double whole = sums.area_ratio * static_cast<double>(view.area_ratio);
+  View<T> part = {};
+  pull_obliquity(view, T(0), T(0), direction, static_cast<T>(whole) / obliquity(view, direction), part);
+  add_to(sums, part);
+}
+
 }  // namespace loops
 JAXCT_NAMESPACE_END

@@ -21,9 +21,10 @@ class ImageGradient {
         n_(n),
         y_(y),
         packed_(pack_views(views, n)),
+        parallel_(packed_.beam == Beam::kParallel),
         width_(scan.cols + kTaps),
         weighted_((n + 1) * width_),
-        shadow_(n * width_) {
+        shadow_(parallel_ ? 0 : n * width_) {
     if (!*this) return;
     for (int v = 0; v < n; ++v)
       for (int64_t c = 0; c < scan.cols; ++c)
@@ -49,8 +50,11 @@ class ImageGradient {
 
   void finish(View<double>* sums) const {
     for (int v = 0; v < n_; ++v)
-      gradient_of_obliquity(scan_, views_[v], y_ + v * scan_.cols, sums[v],
-                            [&](int64_t, int64_t col) { return shadow_.get()[v * width_ + col]; });
+      if (parallel_)
+        gradient_of_parallel_obliquity(views_[v], sums[v]);
+      else
+        gradient_of_obliquity(scan_, views_[v], y_ + v * scan_.cols, sums[v],
+                              [&](int64_t, int64_t col) { return shadow_.get()[v * width_ + col]; });
   }
 
  private:
@@ -70,7 +74,7 @@ class ImageGradient {
       Number y[kTaps], weights[kTaps];
       load(first, y);
       column.column.weights(Number(first), weights);
-      cast_shadow(first, scaled, weights);
+      if (!parallel_) cast_shadow(first, scaled, weights);
       for (int k = 0; k < kTaps; ++k) sum = sum + weights[k] * y[k];
       collect_shape(column.column, Number(first), y, by_shape);
       first = min_of(first + kTaps, beyond);
@@ -130,6 +134,7 @@ class ImageGradient {
   const int n_;
   const T* y_;
   const View<Number> packed_;
+  const bool parallel_;
   const int64_t width_;
   const Scratch<T> weighted_, shadow_;
 };

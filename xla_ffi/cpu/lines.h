@@ -116,10 +116,10 @@ JAXCT_HD void with_taps(const T* weights, int32_t count, F&& f) {
 
 // emit(i, values) for i from range.begin in steps of a register up to and perhaps beyond range.end, where
 // values[i] = sum_j weight(i, j) from[j], entry i of a line having its support begin at begin + slope * i in the other.
-// For slopes up to 2. `from` is zero in the three places before lowest + 3 and in those from highest on.
-template <typename Row, int kTaps, typename T, typename Emit>
-JAXCT_HD void resample(T begin, T slope, const T* from, int32_t lowest, int32_t highest, IndexRange range,
-                       Emit&& emit) {
+// For slopes up to 2. `from`, a line or several at once, is zero in the three places before lowest + 3 and in those
+// from highest on.
+template <typename Row, int kTaps, typename T, typename Line, typename Emit>
+JAXCT_HD void resample(T begin, T slope, Line from, int32_t lowest, int32_t highest, IndexRange range, Emit&& emit) {
   using Number = Lanes<T>;
   using Integer = Index<Number>;
   using Shape = typename Row::template Of<Number>;
@@ -132,23 +132,23 @@ JAXCT_HD void resample(T begin, T slope, const T* from, int32_t lowest, int32_t 
     const Integer index = first - Integer(base);
     Number weights[kTaps];
     Shape::split(lower, upper, Number(first), weights);
-    Number value = weights[0] * look_up(from + base, index);
-    for (int tap = 1; tap < kTaps; ++tap) value = value + weights[tap] * look_up(from + base + tap, index);
+    auto value = look_up(from + base, index) * weights[0];
+    for (int tap = 1; tap < kTaps; ++tap) value = value + look_up(from + base + tap, index) * weights[tap];
     emit(i, value);
   }
 }
 
 // emit(r, values) for rows r, r + 1, ... of a column from range.begin on, up to and perhaps beyond range.end, where
 // values[r] = sum_z weight(z, r) slices[z].
-template <typename Model, typename T, typename Emit>
-JAXCT_HD void spread(T edge, T slope, const T* slices, int32_t num_slices, IndexRange range, Emit&& emit) {
+template <typename Model, typename T, typename Line, typename Emit>
+JAXCT_HD void spread(T edge, T slope, Line slices, int32_t num_slices, IndexRange range, Emit&& emit) {
   using Row = typename Model::template Row<T>;
   using Number = Lanes<T>;
   using Integer = Index<Number>;
   const T inverse = T(1) / slope;
   if constexpr (Row::kSymmetric) {
     // A pixel covers slices as a voxel covers rows.
-    const auto scaled = [&](int32_t row, Number value) { emit(row, Number(slope) * value); };
+    const auto scaled = [&](int32_t row, auto value) { emit(row, value * Number(slope)); };
     if (inverse <= T(1)) return resample<Row, 2>(-edge * inverse, inverse, slices, -3, num_slices, range, scaled);
     if (inverse <= T(2)) return resample<Row, 3>(-edge * inverse, inverse, slices, -3, num_slices, range, scaled);
   }
@@ -161,10 +161,12 @@ JAXCT_HD void spread(T edge, T slope, const T* slices, int32_t num_slices, Index
     const Integer row = lane_numbers<T>() + r;
     const Number lowest = (Number(row) - Number(back + edge)) * Number(inverse) - Number(slack);
     const Integer z = floor_index(clamp(lowest, Number(T(-2)), Number(top))) + 1;
-    Number value(T(0));
-    for (int32_t tap = 0; tap < taps; ++tap)
-      value = value + Model::row_weight(Number(edge), Number(slope), z + tap, row) *
-                          gather(slices, min_of(z + tap, Integer(num_slices)));
+    const auto part = [&](int32_t tap) {
+      return gather(slices, min_of(z + tap, Integer(num_slices))) *
+             Model::row_weight(Number(edge), Number(slope), z + tap, row);
+    };
+    auto value = part(0);
+    for (int32_t tap = 1; tap < taps; ++tap) value = value + part(tap);
     emit(r, value);
   }
 }
