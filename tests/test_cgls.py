@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import jaxct
 from jaxct.reconstruct.cgls import cgls
 from jaxct.reconstruct.run import Result, iterate
 from tests.matrix import COLS, ROWS, Matrix
@@ -82,6 +83,20 @@ def test_iterating_past_the_exact_solution_changes_nothing():
     result = cgls(eye, data, num_iters=10)
     np.testing.assert_array_equal(result.volume.ravel(), data[:6])
     assert np.isfinite(result.history["residual_norm"]).all()
+
+
+def test_iterating_past_rounding_changes_nothing():
+    """Rounding feeds directions that a projector hardly sees; summed up over many iterations they would take over."""
+    angles = np.linspace(0, 2 * np.pi, 40, endpoint=False)
+    with jax.enable_x64(True):
+        fan = jaxct.FanBeam(
+            angles, source_origin_distance=66.0, source_detector_distance=99.0, detector_shape=(44,), pixel_size=1.1
+        )
+        projector = jaxct.Projector(fan, jaxct.VolumeGrid((24, 24)), model="joseph")
+        data = jnp.asarray(np.random.default_rng(0).normal(size=fan.projection_shape))
+        runs = [jax.device_get(cgls(projector, data, num_iters=n)) for n in (1000, 2000)]
+    np.testing.assert_array_equal(*(run.volume for run in runs))
+    assert runs[0].history["gradient_norm"][-1] < 1e-12 * runs[0].history["gradient_norm"][0]
 
 
 def test_zero_data_give_zero(problem):

@@ -10,12 +10,14 @@ from jaxct.reconstruct.run import Callback, LinearOperator, Result, check_data, 
 
 
 class CGLSState(NamedTuple):
-    """State of :func:`cgls`: iterate, residual ``data - A x``, search direction, squared norm of the gradient."""
+    """State of :func:`cgls`: iterate, residual ``data - A x``, search direction, squared norm of the gradient; the
+    square of the largest ``|A p| / |p|`` seen, which estimates that of A's norm."""
 
     volume: Array
     residual: Array
     direction: Array
     gamma: Array
+    squared_norm: Array
 
 
 def cgls(
@@ -32,7 +34,8 @@ def cgls(
 
     In exact arithmetic iterate k minimises the objective over the Krylov space
     ``init + span{(A^T A)^j A^T (data - A init), j < k}``, so that the residual falls monotonically, and stopping early
-    regularises. One application of A and of its transpose an iteration, and one of each to start.
+    regularises. Where the gradient is no larger than rounding makes it, ``eps |A| |data|``, the iterate stays. One
+    application of A and of its transpose an iteration, and one of each to start.
 
     Args:
         A: a linear operator with a matched transpose, such as :class:`jaxct.Projector`.
@@ -62,8 +65,9 @@ def cgls(
     data, init = check_data(A, data, init)
     damping = jnp.asarray(damping, data.dtype)
     state = _start(A, data, init, damping)
+    rounding = jnp.finfo(data.dtype).eps ** 2 * _square(data)
     state, history = iterate(
-        _step, state, (A, damping), num_iters=num_iters, callback=callback, progress=progress, label="CGLS"
+        _step, state, (A, damping, rounding), num_iters=num_iters, callback=callback, progress=progress, label="CGLS"
     )
     return Result(state.volume, history)
 
@@ -74,21 +78,23 @@ def _start(A: LinearOperator, data: Array, init: Array | None, damping: Array) -
     else:
         volume, residual = init, data - A(init)
     gradient = A.T(residual) - damping**2 * volume
-    return CGLSState(volume, residual, gradient, _square(gradient))
+    return CGLSState(volume, residual, gradient, _square(gradient), jnp.zeros((), data.dtype))
 
 
-def _step(state: CGLSState, operands: tuple[Any, Array]) -> tuple[CGLSState, dict[str, Array]]:
-    A, damping = operands  # noqa: N806
-    projected = A(state.direction)
-    curvature = _square(projected) + damping**2 * _square(state.direction)
-    alpha = _ratio(state.gamma, curvature)
+def _step(state: CGLSState, operands: tuple[Any, Array, Array]) -> tuple[CGLSState, dict[str, Array]]:
+    A, damping, rounding = operands  # noqa: N806
+    projected, length = A(state.direction), _square(state.direction)
+    curvature = _square(projected) + damping**2 * length
+    squared_norm = jnp.maximum(state.squared_norm, _ratio(curvature, length))
+    # A gradient that is all rounding leads nowhere or, over many iterations, far away.
+    alpha = jnp.where(state.gamma > rounding * squared_norm, _ratio(state.gamma, curvature), 0)
     volume = state.volume + alpha * state.direction
     residual = state.residual - alpha * projected
     gradient = A.T(residual) - damping**2 * volume
     gamma = _square(gradient)
     direction = gradient + _ratio(gamma, state.gamma) * state.direction
     record = {"residual_norm": jnp.sqrt(_square(residual)), "gradient_norm": jnp.sqrt(gamma)}
-    return CGLSState(volume, residual, direction, gamma), record
+    return CGLSState(volume, residual, direction, gamma, squared_norm), record
 
 
 def _square(x: Array) -> Array:
@@ -96,6 +102,6 @@ def _square(x: Array) -> Array:
 
 
 def _ratio(numerator: Array, denominator: Array) -> Array:
-    """0 where the denominator is: once the minimum is reached exactly, iterating on changes nothing."""
+    """0 where the denominator is."""
     zero = denominator == 0
     return jnp.where(zero, 0, numerator / jnp.where(zero, 1, denominator))
