@@ -1,6 +1,6 @@
 """Scan geometries and the voxel grid: frozen pytrees whose float fields can be batched and differentiated."""
 
-from jaxct.geometry import astra, matrices, trajectories
+from jaxct.geometry import astra, matrices, poses, trajectories
 from jaxct.geometry._base import Geometry
 from jaxct.geometry.cone import ConeBeam
 from jaxct.geometry.fan import FanBeam
@@ -18,5 +18,6 @@ __all__ = [
     "VolumeGrid",
     "astra",
     "matrices",
+    "poses",
     "trajectories",
 ]
