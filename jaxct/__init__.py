@@ -33,6 +33,7 @@ _LAZY_MODULES = (
     "plot",
     "reconstruct",
     "reference",
+    "sharding",
     "weights",
 )
 

@@ -1,62 +1,120 @@
-"""Under ``shard_map`` over two devices, values and gradients are those of one device."""
+"""On several devices and in several processes, values, derivatives and reconstructions are those of one device."""
 
+import contextlib
 import os
+import socket
 import subprocess
 import sys
+from pathlib import Path
 
-SCRIPT = """
-import jax, jax.numpy as jnp, numpy as np, jaxct
-from jax.sharding import Mesh, PartitionSpec as P
+import jax
+import numpy as np
+import pytest
+from jax.sharding import Mesh
 
-mesh = Mesh(np.array(jax.devices()), ("views",))
-assert mesh.size == 2
-rng = np.random.default_rng(0)
-grid = jaxct.VolumeGrid((5, 8, 9))
-angles = jnp.asarray(rng.uniform(0, 6, 6), jnp.float32)
-x = jnp.asarray(rng.normal(size=grid.shape), jnp.float32)
-y = jnp.asarray(rng.normal(size=(6, 6, 11)), jnp.float32)
+import jaxct
+from jaxct.sharding import ShardedProjector
+from tests.operators import random, relative_error
 
-def project(x, angles):
-    cone = jaxct.ConeBeam(angles, source_origin_distance=20.0, source_detector_distance=30.0, detector_shape=(6, 11),
-                          pixel_size=1.6)
-    return jaxct.forward_project(x, cone, grid)
+ROOT = Path(__file__).resolve().parents[1]
+SCRIPT = [sys.executable, "-m", "tests.sharding_script"]
+TIMEOUT = 300  # seconds; a collective that one device never reaches would wait for ever
 
-def back(y, angles):
-    cone = jaxct.ConeBeam(angles, source_origin_distance=20.0, source_detector_distance=30.0, detector_shape=(6, 11),
-                          pixel_size=1.6)
-    return jax.lax.psum(jaxct.back_project(y, cone, grid), "views")
-
-views = P("views")
-forward = jax.shard_map(project, mesh=mesh, in_specs=(P(), views), out_specs=views)
-backward = jax.shard_map(back, mesh=mesh, in_specs=(views, views), out_specs=P())
-one = project(x, angles)
-np.testing.assert_allclose(jax.jit(forward)(x, angles), one, rtol=1e-5, atol=1e-5)
-loss = lambda project: lambda x: jnp.sum((project(x, angles) - y) ** 2)
-wanted = jax.grad(loss(project))(x)
-scale = float(jnp.abs(wanted).max())
-np.testing.assert_allclose(jax.grad(loss(forward))(x), wanted, rtol=1e-5, atol=1e-5 * scale)
-(direct,) = jax.vjp(lambda x: project(x, angles), x)[1](y)
-np.testing.assert_allclose(jax.jit(backward)(y, angles), direct, rtol=1e-5, atol=1e-5 * float(jnp.abs(direct).max()))
-
-def of_distance(project):
-    return lambda distance, angles: jnp.sum((project(x, angles, distance) - y) ** 2)
-
-def project_from(x, angles, distance):
-    cone = jaxct.ConeBeam(angles, source_origin_distance=20.0, source_detector_distance=distance,
-                          detector_shape=(6, 11), pixel_size=1.6)
-    return jaxct.forward_project(x, cone, grid)
-
-sharded = jax.shard_map(project_from, mesh=mesh, in_specs=(P(), views, P()), out_specs=views)
-for transform in (jax.grad, jax.jacfwd):
-    for argument in (0, 1):
-        wanted = transform(of_distance(project_from), argument)(jnp.float32(30.0), angles)
-        got = jax.jit(transform(of_distance(sharded), argument))(jnp.float32(30.0), angles)
-        np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-5 * float(jnp.abs(wanted).max()))
-print("same")
-"""
+MESH = Mesh(np.array(jax.devices()[:1]).reshape(1, 1), ("views", "slabs"))
+CONE = jaxct.ConeBeam(
+    np.arange(4.0), source_origin_distance=30.0, source_detector_distance=50.0, detector_shape=(5, 9), pixel_size=1.0
+)
+GRID = jaxct.VolumeGrid((6, 7, 8))
+FAN = jaxct.FanBeam(
+    np.arange(4.0), source_origin_distance=30.0, source_detector_distance=50.0, detector_shape=(9,), pixel_size=1.0
+)
 
 
-def test_views_over_two_devices():
-    environment = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
-    run = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, env=environment, check=False)
-    assert run.stdout.strip() == "same", run.stderr
+def run_together(commands, devices):
+    """Run processes side by side, with so many host devices each; all must end well."""
+    flags = f"--xla_force_host_platform_device_count={devices}"
+    environment = {**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
+    with contextlib.ExitStack() as stack:
+        processes = [
+            stack.enter_context(
+                subprocess.Popen(
+                    command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+                )
+            )
+            for command in commands
+        ]
+        for process in processes:
+            stack.callback(process.kill)  # before the wait that the process's own context is; nothing if it has ended
+        try:
+            outputs = [process.communicate(timeout=TIMEOUT)[0] for process in processes]
+        except subprocess.TimeoutExpired as late:
+            pytest.fail(f"no end after {TIMEOUT} s; so far: {(late.stdout or b'').decode()}")
+    for process, output in zip(processes, outputs, strict=True):
+        assert process.returncode == 0, output
+
+
+def test_four_devices():
+    run_together([SCRIPT], devices=4)
+
+
+def test_two_processes_over_loopback():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    run_together([[*SCRIPT, address, str(process)] for process in (0, 1)], devices=1)
+
+
+def test_on_a_mesh_of_one_device():
+    A, alone = ShardedProjector(CONE, GRID, MESH, slabs="slabs"), jaxct.Projector(CONE, GRID)  # noqa: N806
+    x, y = random(1, A.in_shape), random(2, A.out_shape)
+    assert (A.T.in_shape, A.T.out_shape, A.T.T) == (A.out_shape, A.in_shape, A)
+    assert relative_error(A(x), alone(x)) < 1e-5
+    assert relative_error(A.T(y), alone.T(y)) < 1e-5
+    (back,) = jax.linear_transpose(A, x)(y)
+    assert relative_error(back, alone.T(y)) < 1e-5
+
+
+def test_is_a_pytree_of_its_geometry_and_grid():
+    A = ShardedProjector(CONE, GRID, MESH, model="joseph")  # noqa: N806
+    leaves, structure = jax.tree.flatten(A)
+    assert len(leaves) == len(jax.tree.leaves((CONE, GRID)))
+    assert structure == jax.tree.structure(ShardedProjector(CONE, GRID, MESH, model="joseph"))
+    assert structure != jax.tree.structure(ShardedProjector(CONE, GRID, MESH, model="siddon"))
+    jax.tree.unflatten(structure, [None] * len(leaves))
+
+
+BAD_ARGUMENTS = [
+    (TypeError, "mesh must be", {"mesh": jax.devices()}),
+    (ValueError, r"views must be among the axes \('views', 'slabs'\) of mesh, got 'angles'", {"views": "angles"}),
+    (ValueError, "slabs must be among", {"slabs": ("slabs", "z")}),
+    (TypeError, "views must be an axis of mesh", {"views": 0}),
+    (TypeError, "slabs must be an axis of mesh", {"slabs": ["slabs"]}),
+    (TypeError, "slabs must be an axis of mesh", {"slabs": ()}),
+    (ValueError, "different axes", {"slabs": "views"}),
+    (ValueError, "views or slabs must name an axis", {"views": None}),
+    (
+        ValueError,
+        "slabs must be None for an image",
+        {"geometry": FAN, "grid": jaxct.VolumeGrid((7, 8)), "slabs": "slabs"},
+    ),
+    (ValueError, "2-D or 3-D", {"geometry": FAN}),
+    (TypeError, "geometry", {"geometry": GRID}),
+    (ValueError, "model", {"model": "voxel_driven"}),
+    (ValueError, "precision", {"precision": "half"}),
+]
+
+
+@pytest.mark.parametrize(("error", "message", "changes"), BAD_ARGUMENTS)
+def test_bad_arguments(error, message, changes):
+    arguments = {"geometry": CONE, "grid": GRID, "mesh": MESH, **changes}
+    with pytest.raises(error, match=message):
+        ShardedProjector(**arguments)
+
+
+@pytest.mark.parametrize("shape", [(6, 7), (6, 7, 9)])
+def test_bad_data(shape):
+    A = ShardedProjector(CONE, GRID, MESH)  # noqa: N806
+    with pytest.raises(ValueError, match="volume must have shape"):
+        A(np.zeros(shape, np.float32))
+    with pytest.raises(ValueError, match="projections must have shape"):
+        A.T(np.zeros(shape, np.float32))
