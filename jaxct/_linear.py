@@ -26,8 +26,8 @@ import numpy as np
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
-from jaxct import _native
-from jaxct._sharding import abstract_like, result_like, vary_together
+from jaxct import _native, _partition
+from jaxct._sharding import abstract_like, lie_like, result_like, vary_together
 
 # Models whose weights are differentiated with respect to the geometry.
 DIFFERENTIABLE_MODELS = ("joseph", "separable_footprint")
@@ -208,10 +208,10 @@ def _gradient_jvp(primals, tangents, *, scan, batch_axes):
     return outs, [_sum_tangents([part[i] for part in parts], out) for i, out in enumerate(outs)]
 
 
-def _sum_shared(cotangent: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+def _sum_shared(cotangent: jax.Array, operand: Any) -> jax.Array:
     """The transpose of reading a shared operand (batch axes of size 1) once per item."""
-    axes = tuple(i for i, (n, wanted) in enumerate(zip(cotangent.shape, shape, strict=True)) if n != wanted)
-    return jnp.sum(cotangent, axes, keepdims=True) if axes else cotangent
+    axes = tuple(i for i, (n, wanted) in enumerate(zip(cotangent.shape, operand.shape, strict=True)) if n != wanted)
+    return lie_like(jnp.sum(cotangent, axes, keepdims=True) if axes else cotangent, operand)
 
 
 def _transpose(adjoint, cotangent, data, vectors, grid, *, scan, batch_axes):
@@ -220,7 +220,7 @@ def _transpose(adjoint, cotangent, data, vectors, grid, *, scan, batch_axes):
     if _is_zero(cotangent):
         return ad.Zero(data.aval), None, None
     out = _PRIMITIVES[adjoint].bind(cotangent, vectors, grid, scan=scan, batch_axes=batch_axes)
-    return _sum_shared(out, data.aval.shape), None, None
+    return _sum_shared(out, data.aval), None, None
 
 
 def _tangent_transpose(direction, adjoint, cotangent, data, vectors, grid, *dots, scan, batch_axes):
@@ -233,7 +233,7 @@ def _tangent_transpose(direction, adjoint, cotangent, data, vectors, grid, *dots
         if _is_zero(cotangent):
             return ad.Zero(data.aval), None, None, None, None
         out = _PRIMITIVES[f"{adjoint}_tangent"].bind(cotangent, vectors, grid, *dots, **params)
-        return _sum_shared(out, data.aval.shape), None, None, None, None
+        return _sum_shared(out, data.aval), None, None, None, None
     if _is_zero(cotangent):
         return None, None, None, *(ad.Zero(d.aval) if ad.is_undefined_primal(d) else None for d in dots)
     volume, projections = (data, cotangent) if direction == "forward" else (cotangent, data)
@@ -243,7 +243,7 @@ def _tangent_transpose(direction, adjoint, cotangent, data, vectors, grid, *dots
         None,
         None,
         None,
-        *(_sum_shared(bar, dot.aval.shape) if ad.is_undefined_primal(dot) else None for bar, dot in wanted),
+        *(_sum_shared(bar, dot.aval) if ad.is_undefined_primal(dot) else None for bar, dot in wanted),
     )
 
 
@@ -257,9 +257,7 @@ def _gradient_transpose(cotangents, volume, projections, vectors, grid, *, scan,
     if not all(map(_is_zero, cotangents)):
         dots = map(ad.instantiate_zeros, cotangents)
         primitive = _PRIMITIVES[f"{adjoint}_tangent"]
-        bar = _sum_shared(
-            primitive.bind(data, vectors, grid, *dots, scan=scan, batch_axes=batch_axes), operand.aval.shape
-        )
+        bar = _sum_shared(primitive.bind(data, vectors, grid, *dots, scan=scan, batch_axes=batch_axes), operand.aval)
     return (bar, None, None, None) if in_volume else (None, bar, None, None)
 
 
@@ -275,6 +273,27 @@ def _lower_cuda_derivative(ctx, *operands, **params):
     raise NotImplementedError(f"derivatives with respect to the geometry have no CUDA kernels yet; {KEEP_FIXED}")
 
 
+class _Projection(Primitive):
+    """A primitive that XLA can split over devices: see ``jaxct._partition``."""
+
+    def bind(self, *operands: Any, scan: Scan, batch_axes: int, devices: Any = None) -> Any:
+        return super().bind(*operands, scan=scan, batch_axes=batch_axes, devices=_partition.request_devices())
+
+    def lowering(self, name: str, alone: Rule) -> Rule:
+        """``alone``, the lowering for one device, or that of a call which XLA splits into such."""
+        split = mlir.lower_fun(partial(_partition.call, name, self), multiple_results=self.multiple_results)
+
+        def lower(ctx, *operands, **params):
+            rule = split if _partition.is_wanted(ctx.module_context.axis_context) else alone
+            return rule(ctx, *operands, **params)
+
+        return _without_devices(lower)
+
+
+def _without_devices(rule: Rule) -> Rule:
+    return lambda *args, devices, **params: rule(*args, **params)
+
+
 def _define(
     name: str,
     abstract_eval: Rule,
@@ -285,16 +304,16 @@ def _define(
     *,
     multiple_results: bool = False,
 ) -> Primitive:
-    primitive = Primitive(f"jaxct_{name}")
+    primitive = _Projection(f"jaxct_{name}")
     primitive.multiple_results = multiple_results
-    primitive.def_impl(jax.jit(primitive.bind, static_argnames=("scan", "batch_axes")))
-    primitive.def_abstract_eval(abstract_eval)
-    lowering = mlir.lower_fun(lower_cpu, multiple_results=multiple_results)
-    mlir.register_lowering(primitive, lowering, platform="cpu")
-    mlir.register_lowering(primitive, lower_cuda, platform="cuda")
-    batching.primitive_batchers[primitive] = partial(_batch, primitive)
-    ad.primitive_jvps[primitive] = jvp
-    ad.primitive_transposes[primitive] = transpose
+    primitive.def_impl(jax.jit(primitive.bind, static_argnames=("scan", "batch_axes", "devices")))
+    primitive.def_abstract_eval(_without_devices(abstract_eval))
+    lower_cpu = mlir.lower_fun(lower_cpu, multiple_results=multiple_results)
+    mlir.register_lowering(primitive, primitive.lowering(name, lower_cpu), platform="cpu")
+    mlir.register_lowering(primitive, primitive.lowering(name, lower_cuda), platform="cuda")
+    batching.primitive_batchers[primitive] = _without_devices(partial(_batch, primitive))
+    ad.primitive_jvps[primitive] = _without_devices(jvp)
+    ad.primitive_transposes[primitive] = _without_devices(transpose)
     return primitive
 
 

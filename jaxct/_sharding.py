@@ -43,3 +43,9 @@ def abstract_like(x: Any, shape: tuple[int, ...]) -> Any:
     mesh = x.sharding.mesh
     sharding = None if mesh.empty else x.sharding.update(spec=PartitionSpec(*[None] * len(shape)))
     return x.update(shape=shape, sharding=sharding, weak_type=False)
+
+
+def lie_like(x: jax.Array, kind: Any) -> jax.Array:
+    """A cotangent, moved to where its primal lies; the identity unless that is part of its type (on Explicit axes)."""
+    sharding = kind.sharding
+    return x if jax.typeof(x).sharding.spec == sharding.spec else jax.sharding.reshard(x, sharding)

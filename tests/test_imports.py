@@ -16,7 +16,7 @@ PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 # Lowest first. A module imports from its own layer and from lower ones.
 LAYERS = [
-    {"geometry", "_native", "_sharding"},
+    {"geometry", "_native", "_partition", "_sharding"},
     {"_linear", "_backends"},
     {
         "projection",
