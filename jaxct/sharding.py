@@ -41,7 +41,8 @@ class ShardedProjector:
     Args:
         geometry: any geometry of :mod:`jaxct.geometry`. Values that all views share are copied to every device.
         grid: where the voxels lie.
-        mesh: a :class:`jax.sharding.Mesh`. Its axes count as ``Auto``, whatever their type.
+        mesh: a :class:`jax.sharding.Mesh`. Its axes count as ``Auto``, whatever their type; only under ``jax.set_mesh``
+            they must be.
         views: the axis of ``mesh`` (or the axes, as a tuple) over which views are split; None: each device has all.
         slabs: the same for the volume's z axis.
         model: as in :func:`jaxct.forward_project`.

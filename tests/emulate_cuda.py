@@ -34,7 +34,7 @@ def _install() -> None:
     _linear._TARGET = "emulated_cuda_{model}_{direction}"
     for direction, primitive in _linear._PRIMITIVES.items():
         rule = mlir.lower_fun(partial(_linear._call_cuda, direction), multiple_results=False)
-        mlir.register_lowering(primitive, rule, platform="cpu")
+        mlir.register_lowering(primitive, primitive.lowering(direction, rule), platform="cpu")
 
 
 _install()
