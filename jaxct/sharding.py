@@ -33,8 +33,7 @@ class ShardedProjector:
     see. They may come from anywhere; those that lie as ``volume_sharding`` and ``projections_sharding`` say stay where
     they are, and so do results.
 
-    Every slab is projected into all rows of the detector. That is little work lost where rays run nearly along the
-    slabs, as in parallel beams about z, or where the slabs are thick.
+    Every slab is projected into all rows of the detector: slabs split the volume's memory, but not all of the work.
 
     float16 and bfloat16 are widened to float32, and rounded once, after the sum over devices.
 
