@@ -1,10 +1,11 @@
 """On several devices and in several processes, values, derivatives and reconstructions are those of one device."""
 
-import contextlib
 import os
 import socket
 import subprocess
 import sys
+import tempfile
+import time
 from pathlib import Path
 
 import jax
@@ -34,23 +35,32 @@ def run_together(commands, devices):
     """Run processes side by side, with so many host devices each; all must end well."""
     flags = f"--xla_force_host_platform_device_count={devices}"
     environment = {**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
-    with contextlib.ExitStack() as stack:
-        processes = [
-            stack.enter_context(
-                subprocess.Popen(
-                    command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-                )
-            )
-            for command in commands
-        ]
+    # Files, which never fill up as pipes do.
+    logs = [tempfile.TemporaryFile("w+") for _ in commands]  # noqa: SIM115
+    processes = [
+        subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT)
+        for command, log in zip(commands, logs, strict=True)
+    ]
+    deadline, late = time.monotonic() + TIMEOUT, ""
+    try:
         for process in processes:
-            stack.callback(process.kill)  # before the wait that the process's own context is; nothing if it has ended
-        try:
-            outputs = [process.communicate(timeout=TIMEOUT)[0] for process in processes]
-        except subprocess.TimeoutExpired as late:
-            pytest.fail(f"no end after {TIMEOUT} s; so far: {(late.stdout or b'').decode()}")
-    for process, output in zip(processes, outputs, strict=True):
-        assert process.returncode == 0, output
+            process.wait(max(0.0, deadline - time.monotonic()))
+    except subprocess.TimeoutExpired:
+        late = f"no end after {TIMEOUT} s; "
+    finally:
+        for process in processes:
+            process.kill()  # nothing, if it has ended
+            process.wait()
+    outputs = [_read(log) for log in logs]
+    report = "\n".join(f"{late}exit code {p.returncode}:\n{o}" for p, o in zip(processes, outputs, strict=True))
+    assert not late, report
+    assert all(process.returncode == 0 for process in processes), report
+
+
+def _read(log):
+    with log:
+        log.seek(0)
+        return log.read()
 
 
 def test_four_devices():
