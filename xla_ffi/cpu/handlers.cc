@@ -1,6 +1,8 @@
 // FFI handlers: decode, check, choose the instruction set, run.
 #include "cpu/handlers.h"
 
+#include <algorithm>
+#include <limits>
 #include <string>
 
 #include "abi.h"
@@ -171,6 +173,15 @@ ffi::Error project(ffi::ThreadPool pool, CallAttributes a, ffi::AnyBuffer in, ff
       });
 }
 
+// A derivative is taken where the operator itself has been applied: geometries that are unsound have been told of
+// there, or are place holders that solvers fill residuals with, and pass over what comes of them.
+template <typename T>
+ffi::Error fill_with_nan(std::initializer_list<ffi::Result<ffi::AnyBuffer>> results) {
+  for (ffi::Result<ffi::AnyBuffer> result : results)
+    std::fill_n(result->typed_data<T>(), result->element_count(), std::numeric_limits<T>::quiet_NaN());
+  return ffi::Error::Success();
+}
+
 template <Model kModel, Direction kDirection>
 ffi::Error project_tangent(ffi::ThreadPool pool, CallAttributes a, ffi::AnyBuffer in, ffi::AnyBuffer vectors,
                            ffi::AnyBuffer grid, ffi::AnyBuffer vectors_dot, ffi::AnyBuffer grid_dot,
@@ -191,8 +202,7 @@ ffi::Error project_tangent(ffi::ThreadPool pool, CallAttributes a, ffi::AnyBuffe
                      constexpr bool kForward = kDirection == Direction::kForward;
                      const Operands operands = {kForward ? &in : nullptr, kForward ? nullptr : &in, vectors, grid};
                      std::vector<Item> items;
-                     if (const std::string fault = list_items<T>(kModel, a, operands, result, items); !fault.empty())
-                       return ffi::Error::InvalidArgument("jaxct: " + fault);
+                     if (!list_items<T>(kModel, a, operands, result, items).empty()) return fill_with_nan<T>({out});
                      if (items.empty() || out->element_count() == 0) return ffi::Error::Success();
                      std::vector<Item> dots(items.size());
                      for (size_t i = 0; i < dots.size(); ++i) {
@@ -231,8 +241,8 @@ ffi::Error geometry_gradient(ffi::ThreadPool pool, CallAttributes a, ffi::AnyBuf
                      using T = decltype(number);
                      const Operands operands = {&volume, &projections, vectors, grid};
                      std::vector<Item> items;
-                     if (const std::string fault = list_items<T>(kModel, a, operands, result, items); !fault.empty())
-                       return ffi::Error::InvalidArgument("jaxct: " + fault);
+                     if (!list_items<T>(kModel, a, operands, result, items).empty())
+                       return fill_with_nan<T>({vectors_bar, grid_bar});
                      if (items.empty()) return ffi::Error::Success();
                      const GradientCall<T> call = {
                          call_of(a, items, operands, volume.typed_data<T>(), vectors_bar->typed_data<T>()),
