@@ -40,4 +40,11 @@ auto with_maths(Model model, F&& f) {
   return f(VoxelDriven{});
 }
 
+// The same for a model that has derivatives by the geometry.
+template <typename F>
+auto with_differentiable(Model model, F&& f) {
+  static_assert(is_differentiable(Model::kJoseph) && is_differentiable(Model::kSeparableFootprint));
+  return model == Model::kJoseph ? f(Joseph{}) : f(SeparableFootprint{});
+}
+
 JAXCT_NAMESPACE_END

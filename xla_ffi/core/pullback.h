@@ -123,6 +123,39 @@ struct WalkGradient {
   T a, slope_a, b, slope_b, step;
 };
 
+// What a stencil makes of its cells' values.
+template <typename T>
+JAXCT_HD T apply(const Stencil<T>& stencil, const T (&x)[2][2]) {
+  const auto& w = stencil.weight;
+  return multiply_add(w[1][1], x[1][1],
+                      multiply_add(w[1][0], x[1][0], multiply_add(w[0][1], x[0][1], w[0][0] * x[0][0])));
+}
+
+// Of a ray's part of <projections, A volume>, value * step * sum_k w_k . x; w_k depends on where it crosses slab k.
+// volume(offset) is a voxel of x.
+template <typename Model, typename T, typename Volume>
+JAXCT_HD WalkGradient<T> differentiate(const RayWalk<T>& walk, const VoxelBox& grid, const Strides& strides, T value,
+                                       Volume&& volume) {
+  T sum = T(0), by_a = T(0), by_a_k = T(0), by_b = T(0), by_b_k = T(0);
+  const IndexRange slabs = slabs_in(walk, grid);
+  for (int32_t k = slabs.begin; k < slabs.end; ++k) {
+    const Crossing<T> at = cross_slab(walk, k);
+    T x[2][2] = {};
+    visit_cells(walk, grid, strides, k, at.cell_a, at.cell_b,
+                [&](int i, int j, int64_t voxel) { x[i][j] = volume(voxel); });
+    Stencil<T> weight_a, weight_b;
+    Model::stencil_by(at.slab, weight_a, weight_b);
+    const T here_a = apply(weight_a, x), here_b = apply(weight_b, x), offset = static_cast<T>(k) - walk.middle;
+    sum += apply(Model::stencil(at.slab), x);
+    by_a += here_a;
+    by_a_k = multiply_add(here_a, offset, by_a_k);
+    by_b += here_b;
+    by_b_k = multiply_add(here_b, offset, by_b_k);
+  }
+  const T length = value * walk.step;
+  return {length * by_a, length * by_a_k, length * by_b, length * by_b_k, value * sum};
+}
+
 // Of make_walk.
 template <typename T>
 JAXCT_HD void pull_walk(const View<T>& view, const Ray<T>& ray, const RayWalk<T>& walk, const WalkGradient<T>& by,
@@ -214,6 +247,20 @@ JAXCT_HD void pull_row(const View<T>& view, const Vec3<T>& q, T by, View<T>& to)
   to.row_shift -= by;
   pull_affine(q, by * m, to.along);
   pull_magnification(view, view.beam, q, by * view.along(q), to);
+}
+
+constexpr int kViewVectorNumbers = 12, kGeometryNumbers = kViewVectorNumbers + 6;
+
+// From the gradient by a prepared view to the derivative by one of the numbers that it was prepared from: first those
+// of its vectors, then those of the grid.
+template <typename T>
+JAXCT_HD double pull_geometry(const Scan& scan, const T* vectors, const T* grid, const View<double>& gradient,
+                              int number) {
+  constexpr int n = kViewVectorNumbers;
+  Dual<double> v[n], g[kGeometryNumbers - n];
+  for (int k = 0; k < n; ++k) v[k] = {static_cast<double>(vectors[k]), number == k ? 1.0 : 0.0};
+  for (int k = n; k < kGeometryNumbers; ++k) g[k - n] = {static_cast<double>(grid[k - n]), number == k ? 1.0 : 0.0};
+  return contract(gradient, make_view<Dual<double>>(scan, unpack_view<Dual<double>>(v), unpack_grid<Dual<double>>(g)));
 }
 
 JAXCT_NAMESPACE_END

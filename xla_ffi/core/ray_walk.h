@@ -191,10 +191,10 @@ struct Strides {
 
 JAXCT_HD Strides strides_of(const Scan& scan) { return {{scan.ny * scan.nx, scan.nx, 1}}; }
 
-// f(voxel offset, weight) for the cells of a stencil that lie in the box.
+// f(0|1, 0|1, voxel offset) for the four cells from (a, b) on that lie in the box.
 template <typename T, typename F>
-JAXCT_HD void for_cells(const RayWalk<T>& walk, const VoxelBox& box, const Strides& strides, int32_t k, int32_t a,
-                        int32_t b, const Stencil<T>& stencil, F&& f) {
+JAXCT_HD void visit_cells(const RayWalk<T>& walk, const VoxelBox& box, const Strides& strides, int32_t k, int32_t a,
+                          int32_t b, F&& f) {
   const int i = walk.minor_a, j = walk.minor_b;
   const int64_t stride_a = pick(strides.axis, i), stride_b = pick(strides.axis, j);
   const int64_t base = k * pick(strides.axis, walk.axis) + a * stride_a + b * stride_b;
@@ -202,10 +202,17 @@ JAXCT_HD void for_cells(const RayWalk<T>& walk, const VoxelBox& box, const Strid
   const int32_t begin_b = pick(box.begin, j), end_b = pick(box.end, j);
   const bool a0 = a >= begin_a && a < end_a, a1 = a + 1 >= begin_a && a + 1 < end_a;
   const bool b0 = b >= begin_b && b < end_b, b1 = b + 1 >= begin_b && b + 1 < end_b;
-  if (a0 && b0) f(base, stencil.weight[0][0]);
-  if (a0 && b1) f(base + stride_b, stencil.weight[0][1]);
-  if (a1 && b0) f(base + stride_a, stencil.weight[1][0]);
-  if (a1 && b1) f(base + stride_a + stride_b, stencil.weight[1][1]);
+  if (a0 && b0) f(0, 0, base);
+  if (a0 && b1) f(0, 1, base + stride_b);
+  if (a1 && b0) f(1, 0, base + stride_a);
+  if (a1 && b1) f(1, 1, base + stride_a + stride_b);
+}
+
+// f(voxel offset, weight) for the cells of a stencil that lie in the box.
+template <typename T, typename F>
+JAXCT_HD void for_cells(const RayWalk<T>& walk, const VoxelBox& box, const Strides& strides, int32_t k, int32_t a,
+                        int32_t b, const Stencil<T>& stencil, F&& f) {
+  visit_cells(walk, box, strides, k, a, b, [&](int i, int j, int64_t voxel) { f(voxel, stencil.weight[i][j]); });
 }
 
 JAXCT_NAMESPACE_END

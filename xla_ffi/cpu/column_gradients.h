@@ -7,6 +7,7 @@
 // column c. Detectors that tilt move voxels by as much as they are away from the middle slice: hence the moments along
 // z. As in line_loops.h, slices are spread over rows column by column; where rows do not depend on the column, the
 // projections' rows are exchanged for slices once per view.
+#include "core/footprint_pullback.h"
 #include "core/separable_footprint.h"
 #include "cpu/gradient_problem.h"
 #include "cpu/line_loops.h"
@@ -109,11 +110,6 @@ class ColumnGradient {
   static constexpr int kTaps = Footprints<T>::kTaps;
   using Column = AxialColumn<Trapezoid<Number>, Number>;
 
-  // Changes of the rows' edges (voxels' lower and upper ends) by 1, by s and by s^2, s from the middle slice.
-  struct EdgeMoments {
-    Number zeroth, first, second;
-  };
-
   // What up to kTaps detector columns are to a register of columns: an entry for each.
   struct Meeting {
     T sum[kTaps][kLanes<T>], along_z[kTaps][kLanes<T>];
@@ -153,7 +149,7 @@ class ColumnGradient {
 
     const int64_t lines = row * scan_.nx + begin;
     Moments<Number> sum = {zero, zero}, by_shape[4] = {};
-    EdgeMoments edges = {zero, zero, zero};
+    EdgeMoments<Number> edges = {zero, zero, zero};
     Meeting meeting = {};
     for (int i = 0; !shared_ && i < kLanes<T>; ++i)
       if (row_begin[i] < row_end[i])
@@ -181,7 +177,7 @@ class ColumnGradient {
     else
       edges = move_edges(column, row_begin, row_end, volume, lines);
     for (Moments<Number>& by : by_shape) by = by * scale;
-    pull(column, q, sum, by_shape, edges, to);
+    pull_column<Model>(packed_, q, column, sum, by_shape, edges, to);
   }
 
   void spread_column(int i, T edge, T slope, IndexRange rows, MomentLine<T> slices) const {
@@ -278,8 +274,8 @@ class ColumnGradient {
   }
 
   // Where two voxels meet, a row goes from the one to the other.
-  EdgeMoments move_edges(const Column& column, Index<Number> row_begin, Index<Number> row_end,
-                         const MomentLines<T>& volume, int64_t lines) const {
+  EdgeMoments<Number> move_edges(const Column& column, Index<Number> row_begin, Index<Number> row_end,
+                                 const MomentLines<T>& volume, int64_t lines) const {
     T moments[3][kLanes<T>] = {};
     for (int i = 0; i < kLanes<T>; ++i) {
       const IndexRange rows = {row_begin[i], row_end[i]};
@@ -298,26 +294,6 @@ class ColumnGradient {
       moments[2][i] = sum_lanes(second);
     }
     return {load_lanes(moments[0]), load_lanes(moments[1]), load_lanes(moments[2])};
-  }
-
-  void pull(const Column& column, const Vec3<Number>& q, Moments<Number> sum, Moments<Number> (&by_shape)[4],
-            EdgeMoments edges, View<Number>& to) const {
-    const View<Number>& view = packed_;
-    const Number along = view.along(q), m = magnification(view, view.beam, view.across(q), depth_in_front(view, q));
-    // A voxel's weight is area_ratio * m^2 / (its extent in rows * area of the shadow).
-    to.area_ratio = to.area_ratio + sum.sum / view.area_ratio;
-    const Number half_area = Number(T(0.5)) / column.column.area();
-    for (int i = 0; i < 4; ++i) by_shape[i] = by_shape[i] + sum * (i < 2 ? half_area : -half_area);
-    Model::pull_shadow(view, view.beam, q, by_shape, to);
-    edges.first = edges.first - sum.sum / column.slope;
-    edges.second = edges.second - Number(T(2)) * sum.along_z / column.slope;
-    // Edges are at row_middle - row_shift + along * m; counted downwards they move the other way.
-    const Number up(down_ ? T(-1) : T(1)), rise = view.along.slope[0];
-    to.row_shift = to.row_shift - up * edges.zeroth;
-    pull_affine(q, Moments<Number>{edges.zeroth, edges.first} * (up * m), to.along);
-    const Moments<Number> by_m =
-        Moments<Number>{along * edges.zeroth + rise * edges.first, along * edges.first + rise * edges.second} * up;
-    pull_magnification(view, view.beam, q, by_m + sum * (Number(T(2)) / m), to);
   }
 
   const Scan& scan_;

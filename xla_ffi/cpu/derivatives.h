@@ -12,13 +12,6 @@ using jaxct::Model;
 using jaxct::cpu::GradientCall;
 using jaxct::cpu::TangentCall;
 
-// f(maths) with an object of a differentiable model's type.
-template <typename F>
-Status with_differentiable(Model model, F&& f) {
-  static_assert(is_differentiable(Model::kJoseph) && is_differentiable(Model::kSeparableFootprint));
-  return model == Model::kJoseph ? f(Joseph{}) : f(SeparableFootprint{});
-}
-
 template <typename T>
 void prepare_tangents(const TangentCall<T>& tangent, int64_t b, View<Dual<T>>* views) {
   const Call<T>& call = tangent.call;
@@ -80,10 +73,10 @@ Status run_gradient(Model model, const GradientCall<T>& gradient, const Executor
     if (status != Status::kOk) return status;
     double by_grid[6] = {};
     for (int64_t v = 0; v < call.views; ++v) {
-      double by_vectors[12] = {};
-      pull_geometry(scan, call.vectors + (item.vectors * call.views + v) * 12, call.grid + item.grid * 6, sums.get()[v],
-                    by_vectors, by_grid);
-      for (int i = 0; i < 12; ++i) call.out[(b * call.views + v) * 12 + i] = static_cast<T>(by_vectors[i]);
+      const T* vectors = call.vectors + (item.vectors * call.views + v) * 12;
+      const auto by = [&](int i) { return pull_geometry(scan, vectors, call.grid + item.grid * 6, sums.get()[v], i); };
+      for (int i = 0; i < 12; ++i) call.out[(b * call.views + v) * 12 + i] = static_cast<T>(by(i));
+      for (int i = 0; i < 6; ++i) by_grid[i] += by(12 + i);
     }
     for (int i = 0; i < 6; ++i) gradient.grid_bar[b * 6 + i] = static_cast<T>(by_grid[i]);
   }

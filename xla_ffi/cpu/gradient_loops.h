@@ -3,6 +3,7 @@
 // A task owns a part of a view and goes through it as the forward projection does.
 #include <atomic>
 
+#include "core/footprint_pullback.h"
 #include "core/models.h"
 #include "cpu/column_gradients.h"
 #include "cpu/gradient_problem.h"
@@ -12,34 +13,6 @@
 
 JAXCT_NAMESPACE_BEGIN
 namespace loops {
-
-// A ray's part of <projections, A volume> is value * step * sum_k w_k . x; w_k depends on where it crosses slab k.
-template <typename Model, typename T>
-WalkGradient<T> differentiate(const GradientProblem<T>& p, const RayWalk<T>& walk, const VoxelBox& grid,
-                              const Strides& strides, T value) {
-  T sum = T(0), by_a = T(0), by_a_k = T(0), by_b = T(0), by_b_k = T(0);
-  const IndexRange slabs = slabs_in(walk, grid);
-  for (int32_t k = slabs.begin; k < slabs.end; ++k) {
-    const Crossing<T> at = cross_slab(walk, k);
-    T here = T(0), here_a = T(0), here_b = T(0);
-    const Stencil<T> weight = Model::stencil(at.slab);
-    for_cells(walk, grid, strides, k, at.cell_a, at.cell_b, weight, [&](int64_t i, T w) { here += w * p.volume[i]; });
-    Stencil<T> weight_a, weight_b;
-    Model::stencil_by(at.slab, weight_a, weight_b);
-    for_cells(walk, grid, strides, k, at.cell_a, at.cell_b, weight_a,
-              [&](int64_t i, T w) { here_a += w * p.volume[i]; });
-    for_cells(walk, grid, strides, k, at.cell_a, at.cell_b, weight_b,
-              [&](int64_t i, T w) { here_b += w * p.volume[i]; });
-    const T offset = static_cast<T>(k) - walk.middle;
-    sum += here;
-    by_a += here_a;
-    by_a_k += here_a * offset;
-    by_b += here_b;
-    by_b_k += here_b * offset;
-  }
-  const T length = value * walk.step;
-  return {length * by_a, length * by_a_k, length * by_b, length * by_b_k, value * sum};
-}
 
 // Rows of a view's pixels.
 template <typename Model, typename T>
@@ -56,7 +29,8 @@ void gradient_of_rays(const GradientProblem<T>& p, int64_t v, IndexRange rows, V
       const RayWalk<T> walk = make_walk(p.scan, view, ray);
       if (!is_walkable(walk)) continue;
       Ray<T> by_ray;
-      pull_walk(view, ray, walk, differentiate<Model>(p, walk, grid, strides, value), by_ray, part);
+      pull_walk(view, ray, walk,
+                differentiate<Model>(walk, grid, strides, value, [&](int64_t i) { return p.volume[i]; }), by_ray, part);
       pull_ray(view, static_cast<T>(row), static_cast<T>(col), by_ray, part);
     }
     add_to(sums, part);
@@ -103,58 +77,6 @@ void gradient_of_planar_rays(const GradientProblem<T>& p, const PlaneLines<T>& p
   add_to(sums, part);
 }
 
-// A voxel's part: value * scale * sum_rc column(c) row(r) y(r, c), where y is weighted with obliquity. Adds the voxel's
-// projection without obliquity to `shadow`.
-template <typename Model, typename T>
-void gradient_of_voxel(const Scan& scan, const View<T>& view, const Vec3<T>& q, T value, const T* y, T* shadow,
-                       View<T>& to) {
-  const auto voxel = Model::make_voxel(scan, view, q);
-  if (!(voxel.scale > T(0))) return;
-  const IndexRange cols = voxel.column.range(static_cast<int32_t>(scan.cols));
-  const IndexRange rows = voxel.row.range(static_cast<int32_t>(scan.rows));
-  if (cols.empty() || rows.empty()) return;
-  T sum = T(0), by_begin = T(0), by_end = T(0), by_shape[4] = {}, lower[4];
-  const int32_t first = floor_index(voxel.row.begin), last = floor_index(voxel.row.end);
-  voxel.column.below_by(static_cast<T>(cols.begin), lower);
-  for (int32_t c = cols.begin; c < cols.end; ++c) {
-    T column_sum = T(0), upper[4];
-    const T weight = voxel.column.weight(c);
-    for (int32_t r = rows.begin; r < rows.end; ++r) {
-      const T overlapped = voxel.row.weight(r);
-      const int64_t at = r * scan.cols + c;
-      column_sum += overlapped * y[at];
-      shadow[at] += value * voxel.scale * weight * overlapped;
-      if (r == first) by_begin -= weight * y[at];
-      if (r == last) by_end += weight * y[at];
-    }
-    voxel.column.below_by(static_cast<T>(c + 1), upper);
-    for (int i = 0; i < 4; ++i) {
-      by_shape[i] += column_sum * (upper[i] - lower[i]);
-      lower[i] = upper[i];
-    }
-    sum += weight * column_sum;
-  }
-  const T scaled = value * voxel.scale, whole = scaled * sum;
-  const T by_area = T(0.5) * whole / voxel.column.area();
-  for (int i = 0; i < 4; ++i) by_shape[i] = scaled * by_shape[i] + (i < 2 ? by_area : -by_area);
-  Model::pull_shadow(view, view.beam, q, by_shape, to);
-  to.area_ratio += whole / view.area_ratio;
-  // scale = area_ratio * m^2 / (extent * area), in 2-D area_ratio * m / area
-  const T m = magnification(view, view.beam, view.across(q), view.depth(q));
-  pull_magnification(view, view.beam, q, (view.planar ? whole : T(2) * whole) / m, to);
-  if (view.planar) return;
-  const T by_extent = whole / (voxel.row.end - voxel.row.begin);
-  by_begin = scaled * by_begin + by_extent;
-  by_end = scaled * by_end - by_extent;
-  // Rows run up or down along z.
-  Vec3<T> low = q, high = q;
-  low[0] -= T(0.5);
-  high[0] += T(0.5);
-  const bool down = row_at(view, low) > row_at(view, high);
-  pull_row(view, low, down ? by_end : by_begin, to);
-  pull_row(view, high, down ? by_begin : by_end, to);
-}
-
 // A range of the volume's (z, y) rows, on one view.
 template <typename Model, typename T>
 bool gradient_of_rows(const GradientProblem<T>& p, int64_t v, IndexRange lines, View<double>& sums) {
@@ -167,8 +89,9 @@ bool gradient_of_rows(const GradientProblem<T>& p, int64_t v, IndexRange lines, 
   for (int32_t line = lines.begin; line < lines.end; ++line) {
     View<T> part = {};
     for (int64_t x = 0; x < scan.nx; ++x)
-      gradient_of_voxel<Model>(scan, view, relative_index<T>(scan, line / scan.ny, line % scan.ny, x),
-                               p.volume[line * scan.nx + x], weighted.get(), shadow.get(), part);
+      pull_voxel<Model>(
+          scan, view, relative_index<T>(scan, line / scan.ny, line % scan.ny, x), p.volume[line * scan.nx + x],
+          [&](int64_t i) { return weighted.get()[i]; }, [&](int64_t i, T cast) { shadow.get()[i] += cast; }, part);
     add_to(sums, part);
   }
   gradient_of_obliquity(scan, view, y, sums,
@@ -235,21 +158,6 @@ Status view_gradients(Joseph, const GradientProblem<T>& p, const Executor& execu
     gradient_of_planar_rays(p, plane, v, cols, *sums);
     return true;
   });
-}
-
-// From the gradient by a prepared view to those by what it was prepared from: one direction after the other.
-template <typename T>
-void pull_geometry(const Scan& scan, const T* vectors, const T* grid, const View<double>& gradient, double* by_vectors,
-                   double* by_grid) {
-  constexpr int kNumbers = 12 + 6;
-  for (int i = 0; i < kNumbers; ++i) {
-    Dual<double> v[12], g[6];
-    for (int k = 0; k < 12; ++k) v[k] = {static_cast<double>(vectors[k]), i == k ? 1.0 : 0.0};
-    for (int k = 0; k < 6; ++k) g[k] = {static_cast<double>(grid[k]), i == 12 + k ? 1.0 : 0.0};
-    const double by =
-        contract(gradient, make_view<Dual<double>>(scan, unpack_view<Dual<double>>(v), unpack_grid<Dual<double>>(g)));
-    (i < 12 ? by_vectors[i] : by_grid[i - 12]) += by;
-  }
 }
 
 }  // namespace loops
