@@ -1,5 +1,6 @@
 # Decide whether the CUDA module is built (JAXCT_BUILD_CUDA) and for which architectures; jaxct_cuda_kernels: the kernels,
-# a file a model.
+# a file a model,
+# and one for its derivatives by the geometry.
 
 # Machine code for the generations that this nvcc knows (Ampere and Ada; Hopper; Blackwell for data centres and for desks),
 # and PTX from Hopper on, so that later GPUs run too.
@@ -58,8 +59,9 @@ if(JAXCT_BUILD_CUDA)
   list(JOIN JAXCT_CUDA_TARGETS "," JAXCT_CUDA_TARGETS)
 
   add_library(jaxct_cuda_kernels STATIC)
-  foreach(_model joseph siddon separable_footprint distance_driven voxel_driven)
-    target_sources(jaxct_cuda_kernels PRIVATE "${PROJECT_SOURCE_DIR}/xla_ffi/cuda/${_model}.cu")
+  foreach(_file joseph siddon separable_footprint distance_driven voxel_driven joseph_derivatives
+                separable_footprint_derivatives)
+    target_sources(jaxct_cuda_kernels PRIVATE "${PROJECT_SOURCE_DIR}/xla_ffi/cuda/${_file}.cu")
   endforeach()
   set_target_properties(jaxct_cuda_kernels PROPERTIES CUDA_VISIBILITY_PRESET hidden)
   target_include_directories(jaxct_cuda_kernels PRIVATE "${PROJECT_SOURCE_DIR}/xla_ffi")

@@ -105,35 +105,65 @@ def _call_cpu(direction, name, data, *geometry, scan, batch_axes):
     return call(wide, *geometry, scan=scan.attributes(batch_axes)).astype(data.dtype)
 
 
-def _call_cuda(direction, data, vectors, grid, *, scan, batch_axes):
+def _call_cuda(direction, name, data, vectors, grid, *, scan, batch_axes):
     """CUDA's take every type, and want working memory: a result that nobody reads."""
     shape = _result_shape(direction, (data, vectors, grid), scan, batch_axes)
-    size = _cuda_workspace_bytes(direction, data, vectors, grid, scan, batch_axes)
+    size = _cuda_workspace_bytes(name, data, vectors, grid, (1,) * batch_axes, scan, batch_axes)
     results = (result_like(data, shape), result_like(data, (size,), np.uint8))
-    call = jax.ffi.ffi_call(_TARGET.format(model=scan.model, direction=direction), results)
+    call = jax.ffi.ffi_call(_TARGET.format(model=scan.model, direction=name), results)
     return call(data, vectors, grid, scan=scan.attributes(batch_axes))[0]
 
 
-def _cuda_workspace_bytes(direction, data, vectors, grid, scan, batch_axes):
+def _call_cuda_tangent(direction, data, vectors, grid, *dots, **params):
+    """A number of the geometry comes with its tangent next to it; data are widened as for the CPU."""
+    pairs = (jnp.stack(jnp.broadcast_arrays(*pair), -1) for pair in zip((vectors, grid), dots, strict=True))
+    wide = data.astype(_compute_type(data.dtype))
+    return _call_cuda(direction, f"{direction}_tangent", wide, *pairs, **params).astype(data.dtype)
+
+
+def _call_cuda_gradient(volume, projections, vectors, grid, *, scan, batch_axes):
+    shapes = _gradient_shapes(volume, projections, vectors, grid, batch_axes)
+    others = projections.shape[:batch_axes]
+    volume, projections = (a.astype(vectors.dtype) for a in (volume, projections))
+    size = _cuda_workspace_bytes("geometry_gradient", volume, vectors, grid, others, scan, batch_axes)
+    results = (*(result_like(vectors, shape) for shape in shapes), result_like(vectors, (size,), np.uint8))
+    call = jax.ffi.ffi_call(_TARGET.format(model=scan.model, direction="geometry_gradient"), results)
+    return call(volume, projections, vectors, grid, scan=scan.attributes(batch_axes))[:2]
+
+
+def _cuda_workspace_bytes(name, data, vectors, grid, others_batch, scan, batch_axes):
     """Asked of the CPU module, which is there wherever something is lowered."""
     return _native.require("cpu").cuda_workspace_bytes(
         model=scan.model,
-        forward=direction == "forward",
+        name=name,
         dtype=data.dtype.name,
         fast=scan.precision == "fast",
         planar=len(scan.volume_shape) == 2,
         views=vectors.shape[batch_axes],
         detector=(1, *scan.detector_shape)[-2:],
         volume=(1, *scan.volume_shape)[-3:],
-        **{f"{name}_batch": a.shape[:batch_axes] for name, a in (("data", data), ("vectors", vectors), ("grid", grid))},
+        data_batch=data.shape[:batch_axes],
+        vectors_batch=vectors.shape[:batch_axes],
+        grid_batch=grid.shape[:batch_axes],
+        others_batch=others_batch,
     )
 
 
-def _lower_cuda(direction, ctx, *operands, **params):
+_CUDA_CALLS = {
+    "forward": partial(_call_cuda, "forward", "forward"),
+    "back": partial(_call_cuda, "back", "back"),
+    "forward_tangent": partial(_call_cuda_tangent, "forward"),
+    "back_tangent": partial(_call_cuda_tangent, "back"),
+    "geometry_gradient": _call_cuda_gradient,
+}
+
+
+def _lower_cuda(name, ctx, *operands, **params):
     """A program may be lowered for CUDA anywhere; where it is going to run, the module must be there."""
     if _native.local_devices("cuda")[0]:
         _native.require("cuda")
-    return mlir.lower_fun(partial(_call_cuda, direction), multiple_results=False)(ctx, *operands, **params)
+    several = _PRIMITIVES[name].multiple_results
+    return mlir.lower_fun(_CUDA_CALLS[name], multiple_results=several)(ctx, *operands, **params)
 
 
 def _batch(primitive, operands, axes, *, scan, batch_axes):
@@ -261,16 +291,17 @@ def _gradient_transpose(cotangents, volume, projections, vectors, grid, *, scan,
     return (bar, None, None, None) if in_volume else (None, bar, None, None)
 
 
-def _call_cpu_gradient(volume, projections, vectors, grid, *, scan, batch_axes):
+def _gradient_shapes(volume, projections, vectors, grid, batch_axes):
     batch = _batch_shape((volume, projections, vectors, grid), batch_axes)
-    results = tuple(result_like(like, (*batch, *like.shape[batch_axes:])) for like in (vectors, grid))
+    return [(*batch, *like.shape[batch_axes:]) for like in (vectors, grid)]
+
+
+def _call_cpu_gradient(volume, projections, vectors, grid, *, scan, batch_axes):
+    shapes = _gradient_shapes(volume, projections, vectors, grid, batch_axes)
+    results = tuple(result_like(vectors, shape) for shape in shapes)
     call = jax.ffi.ffi_call(_TARGET.format(model=scan.model, direction="geometry_gradient"), results)
     wide = (a.astype(vectors.dtype) for a in (volume, projections))
     return call(*wide, vectors, grid, scan=scan.attributes(batch_axes))
-
-
-def _lower_cuda_derivative(ctx, *operands, **params):
-    raise NotImplementedError(f"derivatives with respect to the geometry have no CUDA kernels yet; {KEEP_FIXED}")
 
 
 class _Projection(Primitive):
@@ -300,7 +331,6 @@ def _define(
     jvp: Rule,
     transpose: Rule,
     lower_cpu: Rule,
-    lower_cuda: Rule,
     *,
     multiple_results: bool = False,
 ) -> Primitive:
@@ -310,7 +340,7 @@ def _define(
     primitive.def_abstract_eval(_without_devices(abstract_eval))
     lower_cpu = mlir.lower_fun(lower_cpu, multiple_results=multiple_results)
     mlir.register_lowering(primitive, primitive.lowering(name, lower_cpu), platform="cpu")
-    mlir.register_lowering(primitive, primitive.lowering(name, lower_cuda), platform="cuda")
+    mlir.register_lowering(primitive, primitive.lowering(name, partial(_lower_cuda, name)), platform="cuda")
     batching.primitive_batchers[primitive] = _without_devices(partial(_batch, primitive))
     ad.primitive_jvps[primitive] = _without_devices(jvp)
     ad.primitive_transposes[primitive] = _without_devices(transpose)
@@ -322,8 +352,8 @@ def _projection_type(direction, *operands, scan, batch_axes):
 
 
 def _gradient_types(volume, projections, vectors, grid, *, scan, batch_axes):
-    batch = _batch_shape((volume, projections, vectors, grid), batch_axes)
-    return [abstract_like(like, (*batch, *like.shape[batch_axes:])) for like in (vectors, grid)]
+    shapes = _gradient_shapes(volume, projections, vectors, grid, batch_axes)
+    return [abstract_like(vectors, shape) for shape in shapes]
 
 
 def _define_pair(direction: str, adjoint: str) -> dict[str, Primitive]:
@@ -335,7 +365,6 @@ def _define_pair(direction: str, adjoint: str) -> dict[str, Primitive]:
             partial(_jvp, direction),
             partial(_transpose, adjoint),
             partial(_call_cpu, direction, direction),
-            partial(_lower_cuda, direction),
         ),
         f"{direction}_tangent": _define(
             f"{direction}_tangent",
@@ -343,7 +372,6 @@ def _define_pair(direction: str, adjoint: str) -> dict[str, Primitive]:
             partial(_tangent_jvp, direction),
             partial(_tangent_transpose, direction, adjoint),
             partial(_call_cpu, direction, f"{direction}_tangent"),
-            _lower_cuda_derivative,
         ),
     }
 
@@ -357,7 +385,6 @@ _PRIMITIVES = {
         _gradient_jvp,
         _gradient_transpose,
         _call_cpu_gradient,
-        _lower_cuda_derivative,
         multiple_results=True,
     ),
 }

@@ -6,7 +6,6 @@ device itself. Any test of the operators' promises can so be asked of the CUDA b
 
 import importlib.util
 import os
-from functools import partial
 from pathlib import Path
 from types import ModuleType
 
@@ -32,9 +31,9 @@ def _install() -> None:
     for name, handler in _load().registrations().items():
         jax.ffi.register_ffi_target(name.replace("jaxct_", "emulated_cuda_"), handler, platform="cpu")
     _linear._TARGET = "emulated_cuda_{model}_{direction}"
-    for direction, primitive in _linear._PRIMITIVES.items():
-        rule = mlir.lower_fun(partial(_linear._call_cuda, direction), multiple_results=False)
-        mlir.register_lowering(primitive, primitive.lowering(direction, rule), platform="cpu")
+    for name, primitive in _linear._PRIMITIVES.items():
+        rule = mlir.lower_fun(_linear._CUDA_CALLS[name], multiple_results=primitive.multiple_results)
+        mlir.register_lowering(primitive, primitive.lowering(name, rule), platform="cpu")
 
 
 _install()

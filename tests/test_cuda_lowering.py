@@ -11,6 +11,7 @@ import pytest
 
 import jaxct
 from jaxct import _linear, _native, linear
+from jaxct._linear import DIFFERENTIABLE_MODELS
 from tests.geometries import CASES
 from tests.operators import BACK_PROJECTORS, operators
 
@@ -41,8 +42,8 @@ def _rounded(size: int) -> int:
 
 
 def _workspace(text: str) -> int:
-    """Bytes of the second result of the only call."""
-    (size,) = re.findall(r"custom_call @jaxct_.* -> \(tensor<[^>]*>, tensor<(\d+)xui8>\)", text)
+    """Bytes of the last result of the only call."""
+    (size,) = re.findall(r"custom_call @jaxct_.* -> \(.*, tensor<(\d+)xui8>\)", text)
     return int(size)
 
 
@@ -73,6 +74,31 @@ def test_gradients_and_batches_are_one_call_each():
     many = jax.tree.map(lambda leaf: jnp.stack([leaf] * 5), vectors)
     text = _lowered(jax.vmap(jax.grad(loss), in_axes=(None, 0)), jnp.ones(SHAPE), many)
     assert sorted(_calls(text)) == ["jaxct_separable_footprint_back", "jaxct_separable_footprint_forward"]
+
+
+SETUP = (CONE.to_vectors(), GRID)
+
+
+def _tangent(project, model, **options):
+    dots = jax.tree.map(jnp.ones_like, SETUP)
+    return lambda a: jax.jvp(lambda s: project(a, *s, model=model, **options), (SETUP,), (dots,))[1]
+
+
+def _gradient(model, **options):
+    """By the geometry, of <y, A x>."""
+    return lambda x, y: jax.vjp(lambda s: jaxct.forward_project(x, *s, model=model, **options), SETUP)[1](y)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("precision", ["exact", "fast"])
+@pytest.mark.parametrize("model", DIFFERENTIABLE_MODELS)
+def test_derivatives_in_the_geometry_are_one_call_each(model, precision, dtype):
+    options = {"model": model, "precision": precision}
+    x, y = (jax.ShapeDtypeStruct(shape, dtype) for shape in (SHAPE, CONE.projection_shape))
+    forward, back = _tangent(jaxct.forward_project, **options), _tangent(jaxct.back_project, **options)
+    assert _calls(_lowered(forward, x)) == [f"jaxct_{model}_forward_tangent"]
+    assert _calls(_lowered(back, y)) == [f"jaxct_{model}_back_tangent"]
+    assert _calls(_lowered(_gradient(**options), x, y)) == [f"jaxct_{model}_geometry_gradient"]
 
 
 def test_results_of_16_bits_leave_the_geometry_in_32():
@@ -186,6 +212,37 @@ def test_working_memory_of_many_geometries_is_their_views():
 
     assert size(jaxct.back_project, CONE.projection_shape) == views
     assert size(jaxct.forward_project, SHAPE) == views + volume
+
+
+def test_working_memory_of_derivatives_in_the_geometry():
+    """Of tangents 400 bytes a view and few copies; of gradients sums of parts, as in docs/cuda.md."""
+    volume, pixels, columns = math.prod(SHAPE), ROWS * COLS, math.prod(SHAPE[1:])
+    x, y = jnp.ones(SHAPE), jnp.ones(CONE.projection_shape)
+    tangents = _rounded(VIEWS * 400)
+    for model, forward, back in (("joseph", 4 * volume, 0), ("separable_footprint", 0, 8 * VIEWS * pixels)):
+        text = _lowered(_tangent(jaxct.forward_project, model), x)
+        assert _workspace(text) == tangents + _rounded(forward)
+        text = _lowered(_tangent(jaxct.back_project, model), y)
+        assert _workspace(text) == tangents + _rounded(back)
+    small = VIEWS * 224 + VIEWS * 42 * 8 * 3 + 4096  # prepared views, and sums in double precision
+    for model, parts, copies in (("joseph", pixels / 8, 0), ("separable_footprint", (pixels + columns) / 8, 2)):
+        needed = 4 * volume + 4 * VIEWS * (42 * parts + copies * pixels)
+        assert needed <= _workspace(_lowered(_gradient(model), x, y)) <= needed + 4 * VIEWS * 42 + small
+
+
+def test_working_memory_of_a_large_gradient_is_bounded():
+    geometry = jaxct.ConeBeam(
+        np.linspace(0, 6, 500),
+        source_origin_distance=4000,
+        source_detector_distance=8000,
+        detector_shape=(768, 1024),
+        pixel_size=1.0,
+    ).to_vectors()
+    grid = jaxct.VolumeGrid((256, 256, 256))
+    loss = lambda s, x, y: jnp.vdot(y, jaxct.forward_project(x, *s))  # noqa: E731
+    shapes = (jax.ShapeDtypeStruct(shape, "float32") for shape in (grid.shape, geometry.projection_shape))
+    size = _workspace(_lowered(lambda *a: jax.vjp(lambda s: loss(s, *a), (geometry, grid))[1](1.0), *shapes))
+    assert size <= 4 * 256**3 + 2**28 + 2**23
 
 
 @pytest.mark.parametrize(("images", "padded"), [(2, 16), (16, 16), (17, 32)])

@@ -272,13 +272,6 @@ def test_second_order_in_the_geometry_says_so(transform):
         transform(lambda s: jnp.sum(jaxct.forward_project(x, *s) ** 2), setup, dots)
 
 
-def test_lowering_for_cuda_says_so():
-    x, setup, _ = set_up(SOME[0][0])
-    gradient = jax.jit(jax.grad(lambda s: jnp.sum(jaxct.forward_project(x, *s))))
-    with pytest.raises(NotImplementedError, match="no CUDA kernels yet"):
-        gradient.trace(setup).lower(lowering_platforms=("cuda",))
-
-
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_half_precision_data(dtype):
     x, setup, _ = set_up(SOME[0][0])

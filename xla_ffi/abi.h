@@ -4,6 +4,7 @@
 #include <exception>
 #include <new>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "core/scan.h"
@@ -97,8 +98,40 @@ inline xla::ffi::Error check_call(const CallAttributes& a, Direction direction, 
   return check_operand("result", result, forward ? projections : volume, result, a.batch_axes);
 }
 
+// The same of a gradient by the geometry.
+inline xla::ffi::Error check_gradient(const CallAttributes& a, Dimensions volume, Dimensions projections,
+                                      Dimensions vectors, Dimensions grid, Dimensions vectors_bar,
+                                      Dimensions grid_bar) {
+  if (auto e = check_views(vectors); e.failure()) return e;
+  const int64_t views = vectors[vectors.size() - 3];
+  if (auto e = check_attributes(a); e.failure()) return e;
+  const auto check = [&](const char* name, Dimensions dims, const std::vector<int64_t>& shape) {
+    return check_operand(name, dims, shape, vectors_bar, a.batch_axes);
+  };
+  if (auto e = check("volume", volume, volume_shape(a)); e.failure()) return e;
+  if (auto e = check("projections", projections, projections_shape(a, views)); e.failure()) return e;
+  if (auto e = check("vectors", vectors, {views, 4, 3}); e.failure()) return e;
+  if (auto e = check("grid", grid, {2, 3}); e.failure()) return e;
+  if (auto e = check("gradient by the vectors", vectors_bar, {views, 4, 3}); e.failure()) return e;
+  if (auto e = check("gradient by the grid", grid_bar, {2, 3}); e.failure()) return e;
+  if (batch_size(grid_bar, a.batch_axes) != batch_size(vectors_bar, a.batch_axes))
+    return xla::ffi::Error::InvalidArgument("jaxct: the gradients must have the same batch axes");
+  return xla::ffi::Error::Success();
+}
+
 inline Scan scan_of(const CallAttributes& a, int64_t views) {
   return {views, a.rows, a.cols, a.nz, a.ny, a.nx, static_cast<Beam>(a.beam), a.planar != 0, a.magnification_power};
+}
+
+// Adds operands, then results. Bindings can't be moved by others.
+template <size_t kOperands, size_t kResults, typename Binding>
+auto with_buffers(Binding&& binding) {
+  if constexpr (kOperands > 0)
+    return with_buffers<kOperands - 1, kResults>(std::move(binding).template Arg<xla::ffi::AnyBuffer>());
+  else if constexpr (kResults > 1)
+    return with_buffers<0, kResults - 1>(std::move(binding).template Ret<xla::ffi::AnyBuffer>());
+  else
+    return std::move(binding).template Ret<xla::ffi::AnyBuffer>();
 }
 
 // No exception may cross into XLA.

@@ -9,6 +9,8 @@ namespace jaxct {
 
 constexpr int kMaxBatchAxes = 8;
 
+JAXCT_HD int64_t tiles(int64_t n, int64_t size) { return (n + size - 1) / size; }
+
 // How the items of a batch lie in the operands: offsets in items, stride 0 for what is shared. A lane axis, if there is
 // one, is a batch axis over which the geometry is shared, taken out of the items: its images share all weights.
 struct Batch {
@@ -20,7 +22,7 @@ struct Batch {
   int64_t lanes = 1, lane_data = 0, lane_result = 0;
 
   // Of `length` images each.
-  JAXCT_HD int64_t runs(int64_t length) const { return (lanes + length - 1) / length; }
+  JAXCT_HD int64_t runs(int64_t length) const { return tiles(lanes, length); }
 
   struct Offsets {
     int64_t data, geometry, result, pack;
@@ -46,6 +48,21 @@ struct GeometryBatch {
   int64_t size[kMaxBatchAxes] = {};
   int64_t vectors[kMaxBatchAxes] = {}, grid[kMaxBatchAxes] = {};
   int64_t count = 1;
+
+  struct Offsets {
+    int64_t vectors, grid;
+  };
+
+  JAXCT_HD Offsets locate(int64_t geometry) const {
+    Offsets at = {0, 0};
+    for (int k = axes - 1; k >= 0; --k) {
+      const int64_t i = geometry % size[k];
+      geometry /= size[k];
+      at.vectors += i * vectors[k];
+      at.grid += i * grid[k];
+    }
+    return at;
+  }
 };
 
 struct BatchPlan {
@@ -54,8 +71,10 @@ struct BatchPlan {
   int64_t data_items = 1, results = 1;
 };
 
-// From the batch sizes of the operands, axis by axis: 1 (shared) or the result's. At most kMaxBatchAxes axes.
-inline BatchPlan plan_batch(bool planar, int axes, const int64_t* data, const int64_t* vectors, const int64_t* grid) {
+// From the batch sizes of the operands, axis by axis: 1 (shared) or the result's. At most kMaxBatchAxes axes. `lanes`:
+// a lane axis is looked for. `others`: what else the result has batch axes of.
+inline BatchPlan plan_batch(bool lanes, int axes, const int64_t* data, const int64_t* vectors, const int64_t* grid,
+                            const int64_t* others = nullptr) {
   BatchPlan plan;
   Batch& b = plan.batch;
   GeometryBatch& g = plan.geometries;
@@ -69,6 +88,7 @@ inline BatchPlan plan_batch(bool planar, int axes, const int64_t* data, const in
     g.vectors[k] = vectors[k] == 1 ? 0 : vectors_items;
     g.grid[k] = grid[k] == 1 ? 0 : grid_items;
     result_size[k] = data[k] == 1 ? g.size[k] : data[k];
+    if (others != nullptr && result_size[k] == 1) result_size[k] = others[k];
     data_stride[k] = data[k] == 1 ? 0 : plan.data_items;
     geometry_stride[k] = g.size[k] == 1 ? 0 : g.count;
     result_stride[k] = plan.results;
@@ -77,7 +97,7 @@ inline BatchPlan plan_batch(bool planar, int axes, const int64_t* data, const in
     g.count *= g.size[k];
     plan.data_items *= data[k];
     plan.results *= result_size[k];
-    const bool shares_geometry = planar && data[k] > 1 && g.size[k] == 1;
+    const bool shares_geometry = lanes && data[k] > 1 && g.size[k] == 1;
     if (shares_geometry && (lane_axis < 0 || data[k] > data[lane_axis])) lane_axis = k;
   }
   for (int k = 0; k < axes; ++k) {

@@ -6,6 +6,8 @@ namespace jaxct {
 
 enum class Model { kJoseph, kSiddon, kSeparableFootprint, kDistanceDriven, kVoxelDriven };
 enum class Direction { kForward, kBack };
+// By the geometry: none; that along a tangent; what <projections, A volume> gains from all changes.
+enum class Derivative { kNone, kTangent, kGradient };
 
 // In the order of the enumeration.
 constexpr const char* kModelNames[] = {"joseph", "siddon", "separable_footprint", "distance_driven", "voxel_driven"};

@@ -1,5 +1,6 @@
 #pragma once
-// The FFI targets by name, the same for both back ends. Entry<model, direction>::call is the handler.
+// The FFI targets by name, the same for both back ends. Entry<model, direction>::call is the handler, TangentEntry's
+// that of its derivative, and GradientEntry<model>::call the third.
 #include <string>
 #include <utility>
 #include <vector>
@@ -22,11 +23,24 @@ Handlers list_handlers(std::index_sequence<kModels...>) {
            Entry<static_cast<Model>(kModels), Direction::kBack>::call}...};
 }
 
+template <Model kModel, template <Model, Direction> class TangentEntry, template <Model> class GradientEntry>
+void add_derivatives(Handlers& handlers) {
+  static_assert(is_differentiable(kModel));
+  const std::string name = std::string("jaxct_") + kModelNames[static_cast<size_t>(kModel)];
+  handlers.emplace_back(name + "_forward_tangent", TangentEntry<kModel, Direction::kForward>::call);
+  handlers.emplace_back(name + "_back_tangent", TangentEntry<kModel, Direction::kBack>::call);
+  handlers.emplace_back(name + "_geometry_gradient", GradientEntry<kModel>::call);
+}
+
 }  // namespace detail
 
-template <template <Model, Direction> class Entry>
+template <template <Model, Direction> class Entry, template <Model, Direction> class TangentEntry,
+          template <Model> class GradientEntry>
 Handlers list_handlers() {
-  return detail::list_handlers<Entry>(std::make_index_sequence<kNumModels>{});
+  Handlers all = detail::list_handlers<Entry>(std::make_index_sequence<kNumModels>{});
+  detail::add_derivatives<Model::kJoseph, TangentEntry, GradientEntry>(all);
+  detail::add_derivatives<Model::kSeparableFootprint, TangentEntry, GradientEntry>(all);
+  return all;
 }
 
 }  // namespace jaxct

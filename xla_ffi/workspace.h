@@ -6,7 +6,7 @@
 #include <cstdint>
 
 #include "batch.h"
-#include "core/view.h"
+#include "core/pullback.h"
 #include "operators.h"
 
 namespace jaxct {
@@ -27,6 +27,7 @@ struct alignas(16) DeviceView : View<T> {
 struct WorkspaceRequest {
   Model model;
   Direction direction;
+  Derivative derivative;
   DataType type;
   bool fast;  // data held in half precision
   bool planar;
@@ -37,12 +38,14 @@ struct WorkspaceRequest {
   int64_t block_bytes = int64_t{256} << 20;
 };
 
-inline WorkspaceRequest make_request(Model model, Direction direction, DataType type, bool fast, const Scan& scan,
-                                     const BatchPlan& plan, int64_t block_bytes = WorkspaceRequest{}.block_bytes) {
+inline WorkspaceRequest make_request(Model model, Direction direction, Derivative derivative, DataType type, bool fast,
+                                     const Scan& scan, const BatchPlan& plan,
+                                     int64_t block_bytes = WorkspaceRequest{}.block_bytes) {
   return {model,
           direction,
+          derivative,
           type,
-          fast,
+          fast && derivative == Derivative::kNone,
           scan.planar,
           scan.views,
           scan.rows,
@@ -62,6 +65,10 @@ inline WorkspaceRequest make_request(Model model, Direction direction, DataType 
 template <typename T>
 constexpr int kRun = sizeof(T) == 8 ? 8 : 16;
 
+// Of a gradient by the geometry: pixels or voxel columns of a view whose derivatives a thread adds up, and numbers of
+// which a thread then makes one.
+constexpr int64_t kPartElements = 8, kSumRun = 128;
+
 // Offsets in bytes, and -1 for what is not needed.
 struct Workspace {
   int64_t views = -1;        // a DeviceView per geometry and view
@@ -72,8 +79,21 @@ struct Workspace {
   int64_t turned = -1;       // forward: the volume as [z][x][y], for rays that run along x
   int64_t projections = -1;  // back: a block of views, weighted and in the type of the loops; or packed
   int64_t sums = -1;         // results of 16-bit calls, before rounding
-  int64_t block_views = 0;   // back: views per block
+  int64_t block_views = 0;   // back and gradient: views per block
+  // Gradient, of a block of views:
+  int64_t shadow = -1;   // footprint models: the volume's projection without obliquity
+  int64_t parts = -1;    // derivatives by the views, [item][view][number][part]
+  int64_t by_view = -1;  // their sums, in double precision
+  int64_t by_grid = -1;  // of all views: [item][number][view], in double precision
+  int64_t between = -1;  // sums on their way to a single one
+  int64_t pixel_parts = 0, column_parts = 0;
   int64_t bytes = 0;
+
+  int64_t reserve(int64_t size) {
+    const int64_t at = bytes;
+    bytes += tiles(size, 256) * 256;
+    return at;
+  }
 };
 
 // "fast" rounds float32 data to half precision, after scaling. Other types it leaves as they are.
@@ -89,43 +109,83 @@ constexpr bool is_stored_as_half(const WorkspaceRequest& r) {
   return is_rounded(r) || (r.type == DataType::kFloat16 && !is_weighted(r));
 }
 
-inline Workspace plan_workspace(const WorkspaceRequest& r) {
+namespace planning {
+
+template <typename T>
+constexpr int64_t size_of_view(Derivative derivative) {
+  return derivative == Derivative::kTangent ? sizeof(DeviceView<Dual<T>>) : sizeof(DeviceView<T>);
+}
+
+// As many views as fit, between `least` and all.
+inline int64_t block_of_views(const WorkspaceRequest& r, int64_t view_bytes, int64_t least) {
+  return view_bytes > 0 ? min_of(max_of(r.block_bytes / view_bytes, least), r.views) : r.views;
+}
+
+// Projections there and back, or their derivatives along a tangent.
+inline void plan_loops(const WorkspaceRequest& r, int64_t compute_size, Workspace& w) {
   constexpr int64_t kLeastViews = 16;
-  Workspace w;
-  auto reserve = [&w](int64_t bytes) {
-    const int64_t at = w.bytes;
-    w.bytes += (bytes + 255) / 256 * 256;
-    return at;
-  };
-  const bool wide = r.type == DataType::kFloat64;
-  const int64_t compute_size = wide ? 8 : 4, store_size = is_stored_as_half(r) ? 2 : compute_size;
+  const bool wide = r.type == DataType::kFloat64, tangent = r.derivative == Derivative::kTangent;
+  const int64_t store_size = is_stored_as_half(r) ? 2 : compute_size;
   const bool converts = is_rounded(r) || r.type == DataType::kBfloat16;
   const int64_t voxels = r.nz * r.ny * r.nx, pixels = r.rows * r.cols;
   const bool forward = r.direction == Direction::kForward;
-  w.views = reserve(r.geometries * r.views *
-                    static_cast<int64_t>(wide ? sizeof(DeviceView<double>) : sizeof(DeviceView<float>)));
-  if (!r.planar && !is_line_model(r.model)) w.tilted = reserve((1 + r.geometries) * 4);
-  if (is_rounded(r)) w.magnitudes = reserve(r.data_items * 4);
-  const int64_t run = wide ? kRun<double> : kRun<float>, runs = (r.lanes + run - 1) / run;
+  if (is_rounded(r)) w.magnitudes = w.reserve(r.data_items * 4);
+  const int64_t run = wide ? kRun<double> : kRun<float>, runs = tiles(r.lanes, run);
   const bool packs = r.lanes > 1;
   if (forward && packs) {
-    w.packed = reserve(r.data_items / r.lanes * runs * run * voxels * store_size);
+    w.packed = w.reserve(r.data_items / r.lanes * runs * run * voxels * store_size);
   } else if (forward) {
-    if (converts) w.plain = reserve(r.data_items * voxels * store_size);
-    w.turned = reserve(r.data_items * voxels * store_size);
+    if (converts) w.plain = w.reserve(r.data_items * voxels * store_size);
+    if (!tangent || is_line_model(r.model)) w.turned = w.reserve(r.data_items * voxels * store_size);
   } else {
     w.block_views = r.views;
     if (converts || packs || is_weighted(r)) {
       const int64_t images = packs ? r.results / r.lanes * runs * run : r.results;
-      const int64_t view_bytes = images * pixels * store_size;
-      const int64_t affordable = view_bytes > 0 ? r.block_bytes / view_bytes : r.views;
-      w.block_views = r.views < kLeastViews || affordable >= r.views ? r.views
-                      : affordable > kLeastViews                     ? affordable
-                                                                     : kLeastViews;
-      w.projections = reserve(w.block_views * view_bytes);
+      const int64_t view_bytes = images * pixels * store_size * (tangent ? 2 : 1);
+      w.block_views = block_of_views(r, view_bytes, kLeastViews);
+      w.projections = w.reserve(w.block_views * view_bytes);
     }
   }
-  if (is_16_bit(r.type)) w.sums = reserve(r.results * (forward ? r.views * pixels : voxels) * compute_size);
+  if (is_16_bit(r.type)) w.sums = w.reserve(r.results * (forward ? r.views * pixels : voxels) * compute_size);
+}
+
+inline void plan_gradient(const WorkspaceRequest& r, int64_t size, Workspace& w) {
+  const bool footprint = is_footprint_model(r.model);
+  const int64_t pixels = r.rows * r.cols;
+  w.turned = w.reserve(r.data_items * r.nz * r.ny * r.nx * size);
+  w.pixel_parts = tiles(pixels, kPartElements);
+  w.column_parts = footprint ? tiles(r.ny * r.nx, kPartElements) : 0;
+  const int64_t parts = w.pixel_parts + w.column_parts;
+  const int64_t part_bytes = r.results * kViewNumbers * parts * size;
+  const int64_t pixel_bytes = footprint ? r.results * pixels * size : 0;
+  w.block_views = block_of_views(r, part_bytes + 2 * pixel_bytes, 1);
+  w.parts = w.reserve(w.block_views * part_bytes);
+  if (footprint) {
+    w.projections = w.reserve(w.block_views * pixel_bytes);
+    w.shadow = w.reserve(w.block_views * pixel_bytes);
+  }
+  constexpr int64_t kDouble = 8;
+  w.by_view = w.reserve(r.results * w.block_views * kViewNumbers * kDouble);
+  w.by_grid = w.reserve(r.results * kGridNumbers * r.views * kDouble);
+  const int64_t of_views = w.block_views * kViewNumbers * tiles(parts, kSumRun);
+  const int64_t of_grid = kGridNumbers * tiles(r.views, kSumRun);
+  w.between = w.reserve(r.results * max_of(of_views, of_grid) * kDouble);
+}
+
+}  // namespace planning
+
+inline Workspace plan_workspace(const WorkspaceRequest& r) {
+  Workspace w;
+  const bool wide = r.type == DataType::kFloat64;
+  w.views =
+      w.reserve(r.geometries * r.views *
+                (wide ? planning::size_of_view<double>(r.derivative) : planning::size_of_view<float>(r.derivative)));
+  if (!r.planar && !is_line_model(r.model) && r.derivative != Derivative::kTangent)
+    w.tilted = w.reserve((1 + r.geometries) * 4);
+  if (r.derivative == Derivative::kGradient)
+    planning::plan_gradient(r, wide ? 8 : 4, w);
+  else
+    planning::plan_loops(r, wide ? 8 : 4, w);
   return w;
 }
 

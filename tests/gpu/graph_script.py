@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import jaxct
+from jaxct._linear import DIFFERENTIABLE_MODELS
 from jaxct.linear import BACK_MODELS
 from tests.gpu.tools import SOME, fixed
 
@@ -18,6 +19,7 @@ FAST = {"precision": "fast"}
 # Model and options of every operator in the program.
 BACK = [*((model, {}) for model in BACK_MODELS), ("separable_footprint", FAST)]
 FORWARD = [(model, options) for model, options in BACK if model != "voxel_driven"]
+CALLS = len(BACK) + len(FORWARD) + 3 * len(DIFFERENTIABLE_MODELS)
 # The name shows in the names of the dumped files.
 PROGRAM = "every_operator"
 
@@ -26,9 +28,19 @@ def program(case):
     """Every operator of a case, as one compiled function of the data and of the geometry's vectors."""
     _, grid = fixed(case)
 
+    def derivatives(x, y, setup, model):
+        forward = lambda s: jaxct.forward_project(x, *s, model=model)  # noqa: E731
+        back = lambda s: jaxct.back_project(y, *s, model=model)  # noqa: E731
+        dots = jax.tree.map(jnp.ones_like, setup)
+        tangents = [jax.jvp(f, (setup,), (dots,))[1] for f in (forward, back)]
+        return tangents + jax.tree.leaves(jax.vjp(forward, setup)[1](y))
+
     def every_operator(x, y, vectors):
-        back = [jaxct.back_project(y, vectors, grid, model=model, **options) for model, options in BACK]
-        return back + [jaxct.forward_project(x, vectors, grid, model=model, **options) for model, options in FORWARD]
+        results = [jaxct.back_project(y, vectors, grid, model=model, **options) for model, options in BACK]
+        results += [jaxct.forward_project(x, vectors, grid, model=model, **options) for model, options in FORWARD]
+        for model in DIFFERENTIABLE_MODELS:
+            results += derivatives(x, y, (vectors, grid), model)
+        return results
 
     return jax.jit(every_operator)
 

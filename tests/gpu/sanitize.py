@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import jaxct
+from jaxct._linear import DIFFERENTIABLE_MODELS
 from tests.geometries import CASES, models_for
 from tests.gpu.device import NoDeviceError, find_device
 
@@ -47,12 +48,21 @@ VARIANTS: dict[str, tuple[Any, dict[str, str], tuple[int | None, int | None] | N
 
 
 def operators(case, options) -> Iterator[tuple[str, Any]]:
-    """Direction and function of data and vectors, of every operator of a case."""
+    """Direction and function of data and vectors, of every operator of a case and its derivatives in the geometry."""
     _, grid = case()
     for model in (*models_for(case), "voxel_driven"):
         yield "back", lambda y, g, m=model: jaxct.back_project(y, g, grid, model=m, **options)
         if model != "voxel_driven":
             yield "forward", lambda x, g, m=model: jaxct.forward_project(x, g, grid, model=m, **options)
+        if model in DIFFERENTIABLE_MODELS:
+            forward, back = (partial(f, model=model, **options) for f in (jaxct.forward_project, jaxct.back_project))
+            yield "back", lambda y, g, f=back: _tangent(lambda *s: f(y, *s), g, grid)
+            yield "forward", lambda x, g, f=forward: _tangent(lambda *s: f(x, *s), g, grid)
+            yield "forward", lambda x, g, f=forward: jax.grad(lambda s: jnp.sum(f(x, *s)))((g, grid))
+
+
+def _tangent(project, *setup):
+    return jax.jvp(project, setup, jax.tree.map(jnp.ones_like, setup))[1]
 
 
 def run(case, variant: str) -> int:
@@ -69,7 +79,7 @@ def run(case, variant: str) -> int:
     chosen = list(operators(case, options))
     mapped = partial(jax.vmap, in_axes=axes) if axes else lambda f: f
     results = jax.jit(lambda data, g: [mapped(project)(data[d], g) for d, project in chosen])(data, vectors)
-    if not all(np.isfinite(np.asarray(r, np.float64)).all() for r in results):
+    if not all(np.isfinite(np.asarray(r, np.float64)).all() for r in jax.tree.leaves(results)):
         raise ArithmeticError(f"{case}, {variant}: a result is not finite")
     return len(chosen)
 

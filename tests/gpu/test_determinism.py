@@ -1,12 +1,25 @@
 """The same bits every time: call after call, and wherever in a batch an item stands."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import jaxct
+from jaxct._linear import DIFFERENTIABLE_MODELS
 from tests.geometries import CASES, models_for
-from tests.gpu.tools import DIRECTIONS, SOME_OPERATORS, data_for, gpu, on, operator
+from tests.gpu.tools import (
+    DERIVATIVES,
+    DIRECTIONS,
+    SOME_DIFFERENTIABLE,
+    SOME_OPERATORS,
+    data_for,
+    data_of_derivative,
+    derivative,
+    gpu,
+    on,
+    operator,
+)
 from tests.operators import relative_error
 
 OPTIONS = [{}, {"precision": "fast"}]
@@ -21,6 +34,15 @@ def test_repeated_calls(case):
             first = np.asarray(on(gpu(), project, data))
             for _ in range(10):
                 np.testing.assert_array_equal(on(gpu(), project, data), first)
+
+
+@pytest.mark.parametrize("name", DERIVATIVES)
+@pytest.mark.parametrize(("case", "model"), SOME_DIFFERENTIABLE, ids=str)
+def test_repeated_derivatives_in_the_geometry(case, model, name):
+    program, data = jax.jit(derivative(name, case, model)), data_of_derivative(name, case)
+    first = jax.tree.map(np.asarray, on(gpu(), program, *data))
+    for _ in range(10):
+        jax.tree.map(np.testing.assert_array_equal, on(gpu(), program, *data), first)
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=MODES)
@@ -45,6 +67,12 @@ def test_many_blocks_and_views(options):
             first = np.asarray(on(gpu(), project, data))
             for _ in range(5):
                 np.testing.assert_array_equal(on(gpu(), project, data), first)
+    for model in DIFFERENTIABLE_MODELS:
+        loss = lambda s, m=model: jnp.vdot(y, jaxct.forward_project(x, *s, model=m))  # noqa: E731
+        gradient = jax.jit(jax.grad(loss))
+        first = jax.tree.map(np.asarray, on(gpu(), gradient, (cone, grid)))
+        for _ in range(3):
+            jax.tree.map(np.testing.assert_array_equal, on(gpu(), gradient, (cone, grid)), first)
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=MODES)

@@ -8,7 +8,9 @@ import pytest
 
 import jaxct
 from jaxct import _native
+from jaxct._linear import DIFFERENTIABLE_MODELS
 from jaxct.linear import BACK_MODELS
+from tests.gpu.tools import DERIVATIVES, DIRECTIONS
 
 
 @pytest.mark.usefixtures("real_gpu")
@@ -19,7 +21,8 @@ def test_jax_computes_on_the_gpu():
 
 @pytest.mark.usefixtures("real_gpu")
 def test_every_operator_has_a_cuda_handler():
-    wanted = {f"jaxct_{model}_{direction}" for model in BACK_MODELS for direction in ("forward", "back")}
+    wanted = {f"jaxct_{model}_{direction}" for model in BACK_MODELS for direction in DIRECTIONS}
+    wanted |= {f"jaxct_{model}_{name}" for model in DIFFERENTIABLE_MODELS for name in DERIVATIVES}
     assert wanted <= set(_native.load()["cuda"].module.registrations())
 
 

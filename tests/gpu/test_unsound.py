@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import jaxct
+from jaxct._linear import DIFFERENTIABLE_MODELS
 from jaxct.linear import BACK_MODELS
 from tests.test_errors import CONE, GRID
 
@@ -48,6 +49,28 @@ def test_one_view_unsound(model):
         unsound = np.isnan(np.asarray(run(cone))).reshape(4, -1)
         assert unsound[2].all()
         assert not unsound[[0, 1, 3]].any()
+
+
+@pytest.mark.parametrize("model", DIFFERENTIABLE_MODELS)
+def test_derivatives_where_one_view_is_unsound(model):
+    """Its own vectors' gradient is NaN, and so is that of the grid, on which every view depends."""
+    angles = jnp.array([0.0, 1.0, jnp.nan, 3.0])
+    setup = jax.jit(lambda a: (replace(CONE, angles=a).to_vectors(), GRID))(angles)
+    forward, back = (
+        lambda *s, p=project, d=data: p(d, *s, model=model)
+        for project, data in ((jaxct.forward_project, VOLUME), (jaxct.back_project, PROJECTIONS))
+    )
+    by_vectors, by_grid = jax.jit(jax.grad(lambda s: jnp.sum(forward(*s))))(setup)
+    for leaf in jax.tree.leaves(by_vectors):
+        np.testing.assert_array_equal(np.isnan(leaf).all(-1), np.isnan(angles))
+        np.testing.assert_array_equal(np.isnan(leaf).any(-1), np.isnan(angles))
+    assert all(np.isnan(leaf).all() for leaf in jax.tree.leaves(by_grid))
+    dots = jax.tree.map(jnp.ones_like, setup)
+    forward_dot, back_dot = (jax.jit(lambda p=p: jax.jvp(p, setup, dots)[1])() for p in (forward, back))
+    unsound = np.isnan(np.asarray(forward_dot)).reshape(4, -1)
+    assert unsound[2].all()
+    assert not unsound[[0, 1, 3]].any()
+    assert np.isnan(np.asarray(back_dot)).all()
 
 
 @pytest.mark.parametrize("model", BACK_MODELS)

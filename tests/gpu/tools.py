@@ -8,6 +8,7 @@ import numpy as np
 
 import jaxct
 from jaxct import linear, reference
+from jaxct._linear import DIFFERENTIABLE_MODELS
 from tests.geometries import CASES, Case, models_for
 from tests.gpu.mode import REHEARSAL
 
@@ -15,6 +16,8 @@ DIRECTIONS = ("forward", "back")
 # One small set-up of each kind; values over the whole catalogue are test_values' promise.
 SOME = [c for c in CASES if c.name in ("parallel_2d", "fan_curved", "parallel_3d", "cone_flat", "cone_curved_tilted")]
 SOME_OPERATORS = [(case, model) for case in SOME for model in (*models_for(case), "voxel_driven")]
+DERIVATIVES = ("forward_tangent", "back_tangent", "geometry_gradient")
+SOME_DIFFERENTIABLE = [(case, model) for case, model in SOME_OPERATORS if model in DIFFERENTIABLE_MODELS]
 
 
 def cpu() -> jax.Device:
@@ -47,6 +50,23 @@ def operator(direction: str, case: Case, model: str, **options: Any) -> Callable
     if model == "voxel_driven":  # internal
         return lambda x: linear.project("forward", x, geometry, grid, model, **options)
     return lambda x: jaxct.forward_project(x, geometry, grid, model=model, **options)
+
+
+def derivative(name: str, case: Case, model: str) -> Callable[..., Any]:
+    """A derivative by vectors and grid as a function of the data; of volume and projections for the gradient."""
+    setup = fixed(case)
+    rng = np.random.default_rng(7)
+    dots = jax.tree.map(lambda leaf: rng.normal(size=leaf.shape).astype(leaf.dtype), setup)
+    if name == "geometry_gradient":
+        return lambda x, y: jax.vjp(lambda s: jaxct.forward_project(x, *s, model=model), setup)[1](y)[0]
+    project = jaxct.forward_project if name == "forward_tangent" else jaxct.back_project
+    return lambda data: jax.jvp(lambda s: project(data, *s, model=model), (setup,), (dots,))[1]
+
+
+def data_of_derivative(name: str, case: Case, dtype: Any = np.float32) -> list[Any]:
+    """What a derivative takes."""
+    directions = DIRECTIONS if name == "geometry_gradient" else (name.removesuffix("_tangent"),)
+    return [data_for(direction, case, dtype, seed=i) for i, direction in enumerate(directions)]
 
 
 def oracle(direction: str, case: Case, model: str, data: Any) -> np.ndarray:

@@ -1,7 +1,7 @@
 #include "host_kernels.h"
 
 #include "core/models.h"
-#include "cuda/run.h"
+#include "cuda/run_derivatives.h"
 
 namespace host {
 namespace {
@@ -18,8 +18,12 @@ struct Launcher {
 }  // namespace
 
 void run(const jaxct::cuda::Call& call) {
+  using namespace jaxct;
   Launcher launch;
-  jaxct::with_maths(call.model, [&](auto maths) { jaxct::cuda::run_model<decltype(maths)>(call, launch); });
+  if (call.derivative == Derivative::kNone)
+    with_maths(call.model, [&](auto maths) { cuda::run_model<decltype(maths)>(call, launch); });
+  else
+    with_differentiable(call.model, [&](auto maths) { cuda::run_derivative<decltype(maths)>(call, launch); });
 }
 
 }  // namespace host

@@ -11,6 +11,7 @@ namespace {
 using namespace problems;
 namespace cu = jaxct::cuda;
 using jaxct::DataType;
+using jaxct::Scan;
 
 template <typename T>
 constexpr DataType kDataType = std::is_same_v<T, double> ? DataType::kFloat64 : DataType::kFloat32;
@@ -29,39 +30,91 @@ struct Options {
   int64_t block_bytes = int64_t{256} << 20;
 };
 
+cu::Call describe(Model model, const Options& options, DataType type, const Scan& scan) {
+  cu::Call call{};
+  call.model = model;
+  call.type = type;
+  call.fast = options.fast;
+  call.block_bytes = options.block_bytes;
+  call.scan = scan;
+  return call;
+}
+
+template <typename T>
+Scan scan_of(const Problem<T>& p) {
+  const auto& call = p.call;
+  return {call.views,
+          call.rows,
+          call.cols,
+          call.nz,
+          call.ny,
+          call.nx,
+          static_cast<jaxct::Beam>(call.beam),
+          call.planar,
+          call.magnification_power};
+}
+
+void run_in_workspace(cu::Call& call) {
+  std::vector<unsigned char> workspace(static_cast<size_t>(jaxct::plan_workspace(call.request()).bytes) + 256, 0xee);
+  auto address = reinterpret_cast<uintptr_t>(workspace.data());
+  call.workspace = workspace.data() + (256 - address % 256) % 256;
+  host::run(call);
+}
+
 // Data is what is stored, T what the geometry is given in.
 template <typename T, typename Data>
 std::vector<Data> emulate(Model model, Direction direction, const Problem<T>& p, const std::vector<Data>& in,
                           const Options& options = {}) {
-  cu::Call call{};
-  call.model = model;
+  cu::Call call = describe(model, options, kDataType<Data>, scan_of(p));
   call.direction = direction;
-  call.type = kDataType<Data>;
-  call.fast = options.fast;
-  call.block_bytes = options.block_bytes;
-  call.scan = {p.call.views,
-               p.call.rows,
-               p.call.cols,
-               p.call.nz,
-               p.call.ny,
-               p.call.nx,
-               static_cast<jaxct::Beam>(p.call.beam),
-               p.call.planar,
-               p.call.magnification_power};
   const BatchShape& batch = options.batch;
   call.plan = jaxct::plan_batch(p.call.planar, static_cast<int>(batch.data.size()), batch.data.data(),
                                 batch.vectors.data(), batch.grid.data());
   const size_t size = direction == Direction::kForward ? p.projections_size() : p.volume_size();
   std::vector<Data> out(static_cast<size_t>(call.plan.results) * size);
   if (!out.empty()) std::memset(out.data(), 0xff, out.size() * sizeof(Data));  // NaN of every type
-  std::vector<unsigned char> workspace(static_cast<size_t>(jaxct::plan_workspace(call.request()).bytes) + 256, 0xee);
-  auto address = reinterpret_cast<uintptr_t>(workspace.data());
-  call.workspace = workspace.data() + (256 - address % 256) % 256;
   call.in = in.data();
   call.vectors = p.vectors.data();
   call.grid = p.grid.data();
   call.out = out.data();
-  host::run(call);
+  run_in_workspace(call);
+  return out;
+}
+
+// Along a tangent of vectors and grid.
+template <typename T>
+std::vector<T> emulate_tangent(Model model, Direction direction, const Problem<T>& p, const Problem<T>& dot,
+                               const std::vector<T>& in, const Options& options = {}) {
+  using jaxct::Dual;
+  cu::Call call = describe(model, options, kDataType<T>, scan_of(p));
+  call.direction = direction;
+  call.derivative = jaxct::Derivative::kTangent;
+  std::vector<Dual<T>> vectors, grid;
+  for (size_t i = 0; i < p.vectors.size(); ++i) vectors.push_back({p.vectors[i], dot.vectors[i]});
+  for (size_t i = 0; i < p.grid.size(); ++i) grid.push_back({p.grid[i], dot.grid[i]});
+  std::vector<T> out(direction == Direction::kForward ? p.projections_size() : p.volume_size(), T(NAN));
+  call.in = in.data();
+  call.vectors = vectors.data();
+  call.grid = grid.data();
+  call.out = out.data();
+  run_in_workspace(call);
+  return out;
+}
+
+// The gradient by the vectors, then that by the grid.
+template <typename T>
+std::vector<T> emulate_gradient(Model model, const Problem<T>& p, const std::vector<T>& x, const std::vector<T>& y,
+                                const Options& options = {}) {
+  cu::Call call = describe(model, options, kDataType<T>, scan_of(p));
+  call.derivative = jaxct::Derivative::kGradient;
+  std::vector<T> out(p.vectors.size() + p.grid.size(), T(NAN));
+  call.in = x.data();
+  call.projections = y.data();
+  call.vectors = p.vectors.data();
+  call.grid = p.grid.data();
+  call.out = out.data();
+  call.by_grid = out.data() + p.vectors.size();
+  run_in_workspace(call);
   return out;
 }
 
@@ -165,6 +218,83 @@ TEST(cuda_kernels_miss_no_weight_of_extreme_geometries) {
             const double gap = distance(emulate(model, direction, p, in), wanted);
             CHECK_NEAR(gap, 0.0, 1e-12 * (norm(wanted) + 1e-2 * norm(in)));
           }
+      }
+}
+
+namespace {
+
+// Views from nowhere special: where rays run in voxels' faces, or corners fall together, derivatives have kinks.
+Problem<double> generic_problem(unsigned seed, Beam beam, double tilt) {
+  Problem<double> p = make_problem<double>(seed, beam, tilt < 0.0, std::fmax(tilt, 0.0));
+  if (p.call.views > 1) p.vectors.erase(p.vectors.begin(), p.vectors.begin() + 12), --p.call.views;
+  return p;
+}
+
+Problem<double> some_tangent(const Problem<double>& p, unsigned seed) {
+  Problem<double> dot = p;
+  dot.vectors = noise<double>(p.vectors.size(), seed);
+  dot.grid = noise<double>(p.grid.size(), seed + 1);
+  return dot;
+}
+
+std::vector<double> tangent_on_cpu(Model model, Direction direction, const Problem<double>& p,
+                                   const Problem<double>& dot, const std::vector<double>& in) {
+  const Item item = {0, 0, 0, 0};
+  std::vector<double> out(direction == Direction::kForward ? p.projections_size() : p.volume_size());
+  TangentCall<double> tangent = {p.call, dot.vectors.data(), dot.grid.data(), &item};
+  Call<double>& call = tangent.call;
+  call.batch = 1;
+  call.items = &item;
+  call.vectors = p.vectors.data();
+  call.grid = p.grid.data();
+  call.in = in.data();
+  call.out = out.data();
+  int threads = 1;
+  CHECK(kernels_baseline().tangent_f64(model, direction, tangent, {&threads, &run_on_threads}) == Status::kOk);
+  return out;
+}
+
+constexpr Model kDifferentiable[] = {Model::kJoseph, Model::kSeparableFootprint};
+
+}  // namespace
+
+TEST(cuda_derivatives_along_a_tangent_miss_no_weight_of_extreme_geometries) {
+  for (unsigned seed = 1; seed <= 20; ++seed)
+    for (const Beam beam : {kParallel, kCone, kCurvedCone})
+      for (const double tilt : {0.0, 0.05, -1.0}) {  // -1: planar
+        Problem<double> p = generic_problem(seed, beam, tilt);
+        strain(p, beam, seed % 2 == 0 ? 0.3 : 1.7);
+        const Problem<double> dot = some_tangent(p, seed);
+        for (const Model model : kDifferentiable)
+          for (const Direction direction : kDirections) {
+            const std::vector<double> in = noise<double>(in_size(p, direction), 3);
+            const std::vector<double> wanted = tangent_on_cpu(model, direction, p, dot, in);
+            const double gap = distance(emulate_tangent(model, direction, p, dot, in), wanted);
+            CHECK_NEAR(gap, 0.0, 1e-11 * (norm(wanted) + norm(in)));
+          }
+      }
+}
+
+// What <y, A x> gains along a tangent, by the gradient and by the tangent's projection; in one block of views and in
+// many.
+TEST(cuda_gradients_by_the_geometry_are_the_transpose_of_tangents) {
+  for (unsigned seed = 1; seed <= 20; ++seed)
+    for (const Beam beam : {kParallel, kCone, kCurvedCone})
+      for (const double tilt : {0.0, 0.05, -1.0}) {
+        Problem<double> p = generic_problem(seed, beam, tilt);
+        strain(p, beam, seed % 2 == 0 ? 0.3 : 1.7);
+        const Problem<double> dot = some_tangent(p, seed);
+        std::vector<double> dots = dot.vectors;
+        dots.insert(dots.end(), dot.grid.begin(), dot.grid.end());
+        const std::vector<double> x = noise<double>(p.volume_size(), 4), y = noise<double>(p.projections_size(), 5);
+        for (const Model model : kDifferentiable) {
+          const std::vector<double> tangent = tangent_on_cpu(model, Direction::kForward, p, dot, x);
+          Options view_by_view;
+          view_by_view.block_bytes = 1;
+          const std::vector<double> gradient = emulate_gradient(model, p, x, y);
+          CHECK_NEAR(inner(gradient, dots), inner(y, tangent), 1e-10 * (norm(y) * norm(tangent) + 1e-3));
+          CHECK(emulate_gradient(model, p, x, y, view_by_view) == gradient);
+        }
       }
 }
 

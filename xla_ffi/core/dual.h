@@ -18,6 +18,12 @@ struct Dual {
   template <typename U>
   JAXCT_HD explicit Dual(const Dual<U>& x) : value(static_cast<T>(x.value)), tangent(static_cast<T>(x.tangent)) {}
 
+  // The value alone.
+  template <typename Scalar, typename = std::enable_if_t<std::is_arithmetic_v<Scalar>>>
+  JAXCT_HD explicit operator Scalar() const {
+    return static_cast<Scalar>(value);
+  }
+
   JAXCT_HD Dual& operator+=(Dual other) { return *this = *this + other; }
 
   JAXCT_HD friend Dual operator+(Dual a, Dual b) { return {a.value + b.value, a.tangent + b.tangent}; }
@@ -85,14 +91,20 @@ JAXCT_HD int32_t floor_index(Dual<T> x) {
   return floor_index(x.value);
 }
 
+// Values get the bits that they have without a derivative: cells and pixels are then the same.
 template <typename T>
 JAXCT_HD Dual<T> multiply_add(Dual<T> a, Dual<T> b, Dual<T> c) {
-  return a * b + c;
+  return {multiply_add(a.value, b.value, c.value), a.tangent * b.value + a.value * b.tangent + c.tangent};
+}
+template <typename T>
+JAXCT_HD Dual<T> multiply_add(Dual<T> a, T b, Dual<T> c) {
+  return {multiply_add(a.value, b, c.value), multiply_add(a.tangent, b, c.tangent)};
 }
 
 template <typename T>
 JAXCT_HD Dual<T> ratio(Dual<T> a, Dual<T> b) {
-  return a / b;
+  const T quotient = ratio(a.value, b.value);
+  return {quotient, ratio(a.tangent - quotient * b.tangent, b.value)};
 }
 
 // What an operator answers: a sum, or its derivative.
@@ -105,6 +117,16 @@ JAXCT_HD T answer_of(Dual<T> x) {
   return x.tangent;
 }
 
+// answer_of(a * b) + sum
+template <typename T>
+JAXCT_HD T add_answer(T a, T b, T sum) {
+  return multiply_add(a, b, sum);
+}
+template <typename T>
+JAXCT_HD T add_answer(Dual<T> a, Dual<T> b, T sum) {
+  return multiply_add(a.tangent, b.value, multiply_add(a.value, b.tangent, sum));
+}
+
 // The value of a number that may have a derivative.
 template <typename T>
 JAXCT_HD T value_of(T x) {
@@ -114,5 +136,13 @@ template <typename T>
 JAXCT_HD T value_of(Dual<T> x) {
   return x.value;
 }
+
+// The type of its value.
+template <typename T>
+using Real = decltype(value_of(T()));
+
+// The same number in double precision.
+template <typename T>
+using Wide = std::conditional_t<std::is_same_v<T, Real<T>>, double, Dual<double>>;
 
 JAXCT_NAMESPACE_END

@@ -7,6 +7,8 @@
 
 JAXCT_NAMESPACE_BEGIN
 
+constexpr int kViewNumbers = 6 * 3 + 2 * 3 + 3 * 4 + 6;
+
 // f(a's number, b's number) for every number of a view that comes from the geometry.
 template <typename A, typename B, typename F>
 JAXCT_HD void for_numbers(A& a, B& b, F&& f) {
@@ -58,6 +60,17 @@ JAXCT_HD T contract(const View<T>& gradient, const View<Dual<T>>& view) {
   T sum = T(0);
   for_numbers(gradient, view, [&](const T& by, const Dual<T>& number) {
     if (by != T(0)) sum += by * number.tangent;  // what is not used may be infinite
+  });
+  return sum;
+}
+
+// The same with the gradient's numbers one after the other, in the order of for_numbers.
+template <typename T>
+JAXCT_HD T contract(const T* numbers, const View<Dual<T>>& view) {
+  T sum = T(0);
+  for_numbers(view, view, [&](const Dual<T>& number, const Dual<T>&) {
+    const T by = *numbers++;
+    if (by != T(0)) sum += by * number.tangent;
   });
   return sum;
 }
@@ -249,17 +262,16 @@ JAXCT_HD void pull_row(const View<T>& view, const Vec3<T>& q, T by, View<T>& to)
   pull_magnification(view, view.beam, q, by * view.along(q), to);
 }
 
-constexpr int kViewVectorNumbers = 12, kGeometryNumbers = kViewVectorNumbers + 6;
+constexpr int kVectorNumbers = 12, kGridNumbers = 6, kGeometryNumbers = kVectorNumbers + kGridNumbers;
 
 // From the gradient by a prepared view to the derivative by one of the numbers that it was prepared from: first those
 // of its vectors, then those of the grid.
-template <typename T>
-JAXCT_HD double pull_geometry(const Scan& scan, const T* vectors, const T* grid, const View<double>& gradient,
-                              int number) {
-  constexpr int n = kViewVectorNumbers;
-  Dual<double> v[n], g[kGeometryNumbers - n];
-  for (int k = 0; k < n; ++k) v[k] = {static_cast<double>(vectors[k]), number == k ? 1.0 : 0.0};
-  for (int k = n; k < kGeometryNumbers; ++k) g[k - n] = {static_cast<double>(grid[k - n]), number == k ? 1.0 : 0.0};
+template <typename T, typename Gradient>
+JAXCT_HD double pull_geometry(const Scan& scan, const T* vectors, const T* grid, const Gradient& gradient, int number) {
+  Dual<double> v[kVectorNumbers], g[kGridNumbers];
+  for (int k = 0; k < kVectorNumbers; ++k) v[k] = {static_cast<double>(vectors[k]), number == k ? 1.0 : 0.0};
+  for (int k = 0; k < kGridNumbers; ++k)
+    g[k] = {static_cast<double>(grid[k]), number == kVectorNumbers + k ? 1.0 : 0.0};
   return contract(gradient, make_view<Dual<double>>(scan, unpack_view<Dual<double>>(v), unpack_grid<Dual<double>>(g)));
 }
 

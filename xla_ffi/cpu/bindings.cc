@@ -31,21 +31,46 @@ DataType find_type(const std::string& name) {
   throw std::invalid_argument("unknown dtype " + name);
 }
 
-int64_t cuda_workspace_bytes(const std::string& model, bool forward, const std::string& dtype, bool fast, bool planar,
-                             int64_t views, const std::vector<int64_t>& detector, const std::vector<int64_t>& volume,
-                             const std::vector<int64_t>& data_batch, const std::vector<int64_t>& vectors_batch,
-                             const std::vector<int64_t>& grid_batch) {
+// The names of the targets, without the model's.
+struct Operator {
+  const char* name;
+  jaxct::Direction direction;
+  jaxct::Derivative derivative;
+};
+constexpr Operator kOperators[] = {
+    {"forward", jaxct::Direction::kForward, jaxct::Derivative::kNone},
+    {"back", jaxct::Direction::kBack, jaxct::Derivative::kNone},
+    {"forward_tangent", jaxct::Direction::kForward, jaxct::Derivative::kTangent},
+    {"back_tangent", jaxct::Direction::kBack, jaxct::Derivative::kTangent},
+    {"geometry_gradient", jaxct::Direction::kForward, jaxct::Derivative::kGradient},
+};
+
+Operator find_operator(const std::string& name) {
+  for (const Operator& one : kOperators)
+    if (name == one.name) return one;
+  throw std::invalid_argument("unknown operator " + name);
+}
+
+// `others`: of what else has batch axes.
+int64_t cuda_workspace_bytes(const std::string& model, const std::string& name, const std::string& dtype, bool fast,
+                             bool planar, int64_t views, const std::vector<int64_t>& detector,
+                             const std::vector<int64_t>& volume, const std::vector<int64_t>& data_batch,
+                             const std::vector<int64_t>& vectors_batch, const std::vector<int64_t>& grid_batch,
+                             const std::vector<int64_t>& others_batch) {
   const size_t axes = data_batch.size();
-  if (detector.size() != 2 || volume.size() != 3 || vectors_batch.size() != axes || grid_batch.size() != axes)
+  if (detector.size() != 2 || volume.size() != 3 || vectors_batch.size() != axes || grid_batch.size() != axes ||
+      others_batch.size() != axes)
     throw std::invalid_argument("shapes must be (rows, cols) and (nz, ny, nx), batches of one length");
   if (axes > static_cast<size_t>(jaxct::kMaxBatchAxes))
     throw std::invalid_argument("at most " + std::to_string(jaxct::kMaxBatchAxes) +
                                 " nested vmaps are supported on CUDA, got " + std::to_string(axes));
   const jaxct::Scan scan = {views, detector[0], detector[1], volume[0], volume[1], volume[2], {}, planar, 0};
+  const Operator one = find_operator(name);
   const jaxct::BatchPlan items =
-      jaxct::plan_batch(planar, static_cast<int>(axes), data_batch.data(), vectors_batch.data(), grid_batch.data());
-  const auto direction = forward ? jaxct::Direction::kForward : jaxct::Direction::kBack;
-  return jaxct::plan_workspace(jaxct::make_request(find_model(model), direction, find_type(dtype), fast, scan, items))
+      jaxct::plan_batch(planar && one.derivative == jaxct::Derivative::kNone, static_cast<int>(axes), data_batch.data(),
+                        vectors_batch.data(), grid_batch.data(), others_batch.data());
+  return jaxct::plan_workspace(
+             jaxct::make_request(find_model(model), one.direction, one.derivative, find_type(dtype), fast, scan, items))
       .bytes;
 }
 
@@ -62,8 +87,8 @@ NB_MODULE(_cpu, m) {
   m.def(
       "ffi_api_version", [] { return nb::make_tuple(XLA_FFI_API_MAJOR, XLA_FFI_API_MINOR); },
       "(major, minor) of the XLA FFI headers this module was built with: XLA refuses newer ones than its own.");
-  m.def("cuda_workspace_bytes", &cuda_workspace_bytes, nb::kw_only(), nb::arg("model"), nb::arg("forward"),
+  m.def("cuda_workspace_bytes", &cuda_workspace_bytes, nb::kw_only(), nb::arg("model"), nb::arg("name"),
         nb::arg("dtype"), nb::arg("fast"), nb::arg("planar"), nb::arg("views"), nb::arg("detector"), nb::arg("volume"),
-        nb::arg("data_batch"), nb::arg("vectors_batch"), nb::arg("grid_batch"),
+        nb::arg("data_batch"), nb::arg("vectors_batch"), nb::arg("grid_batch"), nb::arg("others_batch"),
         "Size of the buffer that a CUDA call wants beside its operands.");
 }

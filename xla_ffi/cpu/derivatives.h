@@ -76,7 +76,7 @@ Status run_gradient(Model model, const GradientCall<T>& gradient, const Executor
       const T* vectors = call.vectors + (item.vectors * call.views + v) * 12;
       const auto by = [&](int i) { return pull_geometry(scan, vectors, call.grid + item.grid * 6, sums.get()[v], i); };
       for (int i = 0; i < 12; ++i) call.out[(b * call.views + v) * 12 + i] = static_cast<T>(by(i));
-      for (int i = 0; i < 6; ++i) by_grid[i] += by(12 + i);
+      for (int i = 0; i < kGridNumbers; ++i) by_grid[i] += by(kVectorNumbers + i);
     }
     for (int i = 0; i < 6; ++i) gradient.grid_bar[b * 6 + i] = static_cast<T>(by_grid[i]);
   }

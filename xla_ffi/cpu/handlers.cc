@@ -221,20 +221,10 @@ ffi::Error geometry_gradient(ffi::ThreadPool pool, CallAttributes a, ffi::AnyBuf
                              ffi::AnyBuffer vectors, ffi::AnyBuffer grid, ffi::Result<ffi::AnyBuffer> vectors_bar,
                              ffi::Result<ffi::AnyBuffer> grid_bar) {
   const Dimensions result = vectors_bar->dimensions();
-  if (auto e = check_views(vectors.dimensions()); e.failure()) return e;
-  const int64_t views = vectors.dimensions()[vectors.dimensions().size() - 3];
-  if (auto e = check_attributes(a); e.failure()) return e;
-  const auto check = [&](const char* name, const ffi::AnyBuffer& operand, const std::vector<int64_t>& shape) {
-    return check_operand(name, operand.dimensions(), shape, result, a.batch_axes);
-  };
-  if (auto e = check("volume", volume, volume_shape(a)); e.failure()) return e;
-  if (auto e = check("projections", projections, projections_shape(a, views)); e.failure()) return e;
-  if (auto e = check("vectors", vectors, {views, 4, 3}); e.failure()) return e;
-  if (auto e = check("grid", grid, {2, 3}); e.failure()) return e;
-  if (auto e = check("gradient by the vectors", *vectors_bar, {views, 4, 3}); e.failure()) return e;
-  if (auto e = check("gradient by the grid", *grid_bar, {2, 3}); e.failure()) return e;
-  if (batch_size(grid_bar->dimensions(), a.batch_axes) != batch_size(result, a.batch_axes))
-    return ffi::Error::InvalidArgument("jaxct: the gradients must have the same batch axes");
+  if (auto e = check_gradient(a, volume.dimensions(), projections.dimensions(), vectors.dimensions(), grid.dimensions(),
+                              result, grid_bar->dimensions());
+      e.failure())
+    return e;
   return with_type({vectors_bar->element_type(), volume.element_type(), projections.element_type(),
                     vectors.element_type(), grid.element_type(), grid_bar->element_type()},
                    [&](auto number) {
@@ -257,17 +247,6 @@ XLA_FFI_Error* run_handler(XLA_FFI_CallFrame* frame, Binding&& binding) {
       binding.To([](auto... arguments) { return without_exceptions([&] { return kFunction(arguments...); }); })
           .release();
   return handler->Call(frame);
-}
-
-// Adds operands, then results. Bindings can't be moved by others.
-template <size_t kOperands, size_t kResults, typename Binding>
-auto with_buffers(Binding&& binding) {
-  if constexpr (kOperands > 0)
-    return with_buffers<kOperands - 1, kResults>(std::move(binding).template Arg<ffi::AnyBuffer>());
-  else if constexpr (kResults > 1)
-    return with_buffers<0, kResults - 1>(std::move(binding).template Ret<ffi::AnyBuffer>());
-  else
-    return std::move(binding).template Ret<ffi::AnyBuffer>();
 }
 
 template <size_t kOperands, size_t kResults>
@@ -296,23 +275,9 @@ struct GradientEntry {
   }
 };
 
-template <Model kModel>
-void add_derivatives(Handlers& handlers) {
-  static_assert(is_differentiable(kModel));
-  const std::string name = std::string("jaxct_") + kModelNames[static_cast<size_t>(kModel)];
-  handlers.emplace_back(name + "_forward_tangent", TangentEntry<kModel, Direction::kForward>::call);
-  handlers.emplace_back(name + "_back_tangent", TangentEntry<kModel, Direction::kBack>::call);
-  handlers.emplace_back(name + "_geometry_gradient", GradientEntry<kModel>::call);
-}
-
 }  // namespace
 
-Handlers handlers() {
-  Handlers all = list_handlers<Entry>();
-  add_derivatives<Model::kJoseph>(all);
-  add_derivatives<Model::kSeparableFootprint>(all);
-  return all;
-}
+Handlers handlers() { return list_handlers<Entry, TangentEntry, GradientEntry>(); }
 
 const char* instruction_set() { return has_avx2() ? "avx2" : "baseline"; }
 

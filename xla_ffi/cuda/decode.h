@@ -51,38 +51,98 @@ inline ffi::Error check_types(ffi::AnyBuffer in, ffi::AnyBuffer vectors, ffi::An
   return ffi::Error::Success();
 }
 
-// run(call) says what went wrong, or nothing.
-template <typename Run>
-ffi::Error run_checked(Model model, Direction direction, CallAttributes a, ffi::AnyBuffer in, ffi::AnyBuffer vectors,
-                       ffi::AnyBuffer grid, ffi::AnyBuffer out, ffi::AnyBuffer workspace, Run&& run) {
-  const Dimensions vector_dims = vectors.dimensions();
-  if (auto e = check_call(a, direction, in.dimensions(), vector_dims, grid.dimensions(), out.dimensions()); e.failure())
-    return e;
-  cuda::Call call{};
-  if (auto e = check_types(in, vectors, grid, out, call.type); e.failure()) return e;
+// What is not a buffer's, once attributes, shapes and types have been checked.
+inline ffi::Error describe_call(Model model, Direction direction, Derivative derivative, const CallAttributes& a,
+                                Dimensions vectors, DataType type, cuda::Call& call) {
   if (a.batch_axes > kMaxBatchAxes)
     return ffi::Error::InvalidArgument("jaxct: at most " + std::to_string(kMaxBatchAxes) +
                                        " nested vmaps are supported on CUDA, got " + std::to_string(a.batch_axes));
+  if (derivative != Derivative::kNone && is_16_bit(type))
+    return ffi::Error::InvalidArgument("jaxct: derivatives by the geometry take float32 and float64");
   call.model = model;
   call.direction = direction;
+  call.derivative = derivative;
+  call.type = type;
   call.fast = a.fast != 0;
-  call.scan = scan_of(a, vector_dims[vector_dims.size() - 3]);
-  call.plan = plan_batch(call.scan.planar, static_cast<int>(a.batch_axes), in.dimensions().begin(), vector_dims.begin(),
-                         grid.dimensions().begin());
-  call.in = in.untyped_data();
-  call.vectors = vectors.untyped_data();
-  call.grid = grid.untyped_data();
-  call.out = out.untyped_data();
+  call.scan = scan_of(a, vectors[vectors.size() - 3]);
+  return ffi::Error::Success();
+}
+
+// run(call) says what went wrong, or nothing.
+template <typename Run>
+ffi::Error run_planned(cuda::Call& call, ffi::AnyBuffer workspace, Run&& run) {
   call.workspace = workspace.untyped_data();
   const int64_t needed = plan_workspace(call.request()).bytes;
   if (static_cast<int64_t>(workspace.size_bytes()) < needed)
     return ffi::Error::InvalidArgument("jaxct: the call needs a workspace of " + std::to_string(needed) +
                                        " bytes, got " + std::to_string(workspace.size_bytes()) +
                                        ": the CPU and CUDA modules are of different builds");
-  if (out.element_count() == 0) return ffi::Error::Success();
+  if (call.plan.results == 0) return ffi::Error::Success();
   if (const std::string trouble = run(call); !trouble.empty())
     return ffi::Error::Internal("jaxct: CUDA launch failed: " + trouble);
   return ffi::Error::Success();
+}
+
+// The dimensions of an operand of numbers and their tangents, which lie next to each other, without the axis of these.
+inline ffi::Error drop_pairs(Dimensions& dims) {
+  if (dims.size() == 0 || dims[dims.size() - 1] != 2)
+    return ffi::Error::InvalidArgument("jaxct: numbers with their tangents have a last axis of 2, got " +
+                                       to_string(dims));
+  dims = Dimensions(dims.begin(), dims.size() - 1);
+  return ffi::Error::Success();
+}
+
+template <typename Run>
+ffi::Error run_checked(Model model, Direction direction, Derivative derivative, CallAttributes a, ffi::AnyBuffer in,
+                       ffi::AnyBuffer vectors, ffi::AnyBuffer grid, ffi::AnyBuffer out, ffi::AnyBuffer workspace,
+                       Run&& run) {
+  Dimensions vector_dims = vectors.dimensions(), grid_dims = grid.dimensions();
+  if (derivative == Derivative::kTangent)
+    for (Dimensions* dims : {&vector_dims, &grid_dims})
+      if (auto e = drop_pairs(*dims); e.failure()) return e;
+  if (auto e = check_call(a, direction, in.dimensions(), vector_dims, grid_dims, out.dimensions()); e.failure())
+    return e;
+  DataType type{};
+  if (auto e = check_types(in, vectors, grid, out, type); e.failure()) return e;
+  cuda::Call call{};
+  if (auto e = describe_call(model, direction, derivative, a, vector_dims, type, call); e.failure()) return e;
+  call.plan = plan_batch(call.scan.planar && derivative == Derivative::kNone, static_cast<int>(a.batch_axes),
+                         in.dimensions().begin(), vector_dims.begin(), grid_dims.begin());
+  call.in = in.untyped_data();
+  call.vectors = vectors.untyped_data();
+  call.grid = grid.untyped_data();
+  call.out = out.untyped_data();
+  return run_planned(call, workspace, run);
+}
+
+template <typename Run>
+ffi::Error run_checked_gradient(Model model, CallAttributes a, ffi::AnyBuffer volume, ffi::AnyBuffer projections,
+                                ffi::AnyBuffer vectors, ffi::AnyBuffer grid, ffi::AnyBuffer by_vectors,
+                                ffi::AnyBuffer by_grid, ffi::AnyBuffer workspace, Run&& run) {
+  if (auto e = check_gradient(a, volume.dimensions(), projections.dimensions(), vectors.dimensions(), grid.dimensions(),
+                              by_vectors.dimensions(), by_grid.dimensions());
+      e.failure())
+    return e;
+  DataType type{};
+  if (auto e = check_types(volume, vectors, grid, by_vectors, type); e.failure()) return e;
+  if (auto e = check_types(projections, vectors, grid, by_grid, type); e.failure()) return e;
+  cuda::Call call{};
+  if (auto e = describe_call(model, Direction::kForward, Derivative::kGradient, a, vectors.dimensions(), type, call);
+      e.failure())
+    return e;
+  const auto plan_for = [&](ffi::AnyBuffer data, ffi::AnyBuffer other) {
+    return plan_batch(false, static_cast<int>(a.batch_axes), data.dimensions().begin(), vectors.dimensions().begin(),
+                      grid.dimensions().begin(), other.dimensions().begin());
+  };
+  call.plan = plan_for(volume, projections);
+  call.projections_batch = plan_for(projections, volume).batch;
+  call.in = volume.untyped_data();
+  call.projections = projections.untyped_data();
+  call.vectors = vectors.untyped_data();
+  call.grid = grid.untyped_data();
+  call.out = by_vectors.untyped_data();
+  call.by_grid = by_grid.untyped_data();
+  return run_planned(call, workspace, run);
 }
 
 }  // namespace jaxct::cuda_ffi

@@ -19,38 +19,67 @@ std::string describe(cudaError_t status) {
   return text + ". Build it with -C cmake.define.CMAKE_CUDA_ARCHITECTURES=native on this machine";
 }
 
-template <Model kModel, Direction kDirection>
-ffi::Error handle(cudaStream_t stream, CallAttributes a, ffi::AnyBuffer in, ffi::AnyBuffer vectors, ffi::AnyBuffer grid,
-                  ffi::Result<ffi::AnyBuffer> out, ffi::Result<ffi::AnyBuffer> workspace) {
-  return without_exceptions([&] {
-    return run_checked(kModel, kDirection, a, in, vectors, grid, *out, *workspace, [&](const cuda::Call& call) {
-      const cudaError_t status = cuda::launch<kModel>(call, stream);
-      return status == cudaSuccess ? std::string() : describe(status);
-    });
-  });
+// Runs a call on a stream, and says what went wrong.
+auto on(cudaStream_t stream, cudaError_t (*launch)(const cuda::Call&, cudaStream_t)) {
+  return [=](const cuda::Call& call) {
+    const cudaError_t status = launch(call, stream);
+    return status == cudaSuccess ? std::string() : describe(status);
+  };
 }
 
-auto binding() {
-  return ffi::Ffi::Bind()
-      .Ctx<ffi::PlatformStream<cudaStream_t>>()
-      .Attr<CallAttributes>("scan")
-      .Arg<ffi::AnyBuffer>()
-      .Arg<ffi::AnyBuffer>()
-      .Arg<ffi::AnyBuffer>()
-      .Ret<ffi::AnyBuffer>()
-      .Ret<ffi::AnyBuffer>();
+template <Model kModel, Direction kDirection>
+ffi::Error project(cudaStream_t stream, CallAttributes a, ffi::AnyBuffer in, ffi::AnyBuffer vectors,
+                   ffi::AnyBuffer grid, ffi::Result<ffi::AnyBuffer> out, ffi::Result<ffi::AnyBuffer> workspace) {
+  return run_checked(kModel, kDirection, Derivative::kNone, a, in, vectors, grid, *out, *workspace,
+                     on(stream, cuda::launch<kModel>));
+}
+
+template <Model kModel, Direction kDirection>
+ffi::Error project_tangent(cudaStream_t stream, CallAttributes a, ffi::AnyBuffer in, ffi::AnyBuffer vectors,
+                           ffi::AnyBuffer grid, ffi::Result<ffi::AnyBuffer> out,
+                           ffi::Result<ffi::AnyBuffer> workspace) {
+  return run_checked(kModel, kDirection, Derivative::kTangent, a, in, vectors, grid, *out, *workspace,
+                     on(stream, cuda::launch_derivative<kModel>));
+}
+
+template <Model kModel>
+ffi::Error geometry_gradient(cudaStream_t stream, CallAttributes a, ffi::AnyBuffer volume, ffi::AnyBuffer projections,
+                             ffi::AnyBuffer vectors, ffi::AnyBuffer grid, ffi::Result<ffi::AnyBuffer> by_vectors,
+                             ffi::Result<ffi::AnyBuffer> by_grid, ffi::Result<ffi::AnyBuffer> workspace) {
+  return run_checked_gradient(kModel, a, volume, projections, vectors, grid, *by_vectors, *by_grid, *workspace,
+                              on(stream, cuda::launch_derivative<kModel>));
+}
+
+template <auto kFunction, size_t kOperands, size_t kResults>
+XLA_FFI_Error* run_handler(XLA_FFI_CallFrame* frame) {
+  static auto* handler =
+      with_buffers<kOperands, kResults>(
+          ffi::Ffi::Bind().Ctx<ffi::PlatformStream<cudaStream_t>>().Attr<CallAttributes>("scan"))
+          .To([](auto... arguments) { return without_exceptions([&] { return kFunction(arguments...); }); },
+              {ffi::Traits::kCmdBufferCompatible})
+          .release();
+  return handler->Call(frame);
 }
 
 template <Model kModel, Direction kDirection>
 struct Entry {
+  static XLA_FFI_Error* call(XLA_FFI_CallFrame* frame) { return run_handler<project<kModel, kDirection>, 3, 2>(frame); }
+};
+
+template <Model kModel, Direction kDirection>
+struct TangentEntry {
   static XLA_FFI_Error* call(XLA_FFI_CallFrame* frame) {
-    static auto* handler = binding().To(handle<kModel, kDirection>, {ffi::Traits::kCmdBufferCompatible}).release();
-    return handler->Call(frame);
+    return run_handler<project_tangent<kModel, kDirection>, 3, 2>(frame);
   }
+};
+
+template <Model kModel>
+struct GradientEntry {
+  static XLA_FFI_Error* call(XLA_FFI_CallFrame* frame) { return run_handler<geometry_gradient<kModel>, 4, 3>(frame); }
 };
 
 }  // namespace
 
-Handlers handlers() { return list_handlers<Entry>(); }
+Handlers handlers() { return list_handlers<Entry, TangentEntry, GradientEntry>(); }
 
 }  // namespace jaxct::cuda_ffi

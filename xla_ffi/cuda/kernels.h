@@ -10,5 +10,9 @@ namespace cuda {
 template <Model kModel>
 cudaError_t launch(const Call& call, cudaStream_t stream);
 
+// Of a derivative by the geometry.
+template <Model kModel>
+cudaError_t launch_derivative(const Call& call, cudaStream_t stream);
+
 }  // namespace cuda
 JAXCT_NAMESPACE_END

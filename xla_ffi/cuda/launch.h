@@ -4,7 +4,7 @@
 // on the host, a thread after the other, which is how they are tested.
 #include <cmath>
 
-#include "core/config.h"
+#include "batch.h"
 
 JAXCT_NAMESPACE_BEGIN
 namespace cuda {
@@ -19,8 +19,6 @@ struct Digits {
     return digit;
   }
 };
-
-JAXCT_HD int64_t tiles(int64_t n, int64_t size) { return (n + size - 1) / size; }
 
 template <typename T>
 JAXCT_HD T not_a_number() {

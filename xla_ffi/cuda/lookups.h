@@ -69,12 +69,24 @@ class RowLookup<Model, T, Store, Box<T>> {
   }
 
   JAXCT_HD T value_at(int32_t row) {
-    T sum = Model::row_weight(edge_, slope_, z_, row) * value_;
-    while (z_ < voxels_.slices && multiply_add(slope_, static_cast<T>(z_ + 1), edge_) < static_cast<T>(row + 1)) {
-      value_ = voxels_[++z_];
-      sum = multiply_add(Model::row_weight(edge_, slope_, z_, row), value_, sum);
-    }
+    T sum = T(0);
+    visit(row, [&](int32_t, T weight, T value) { sum = multiply_add(weight, value, sum); }, [](int32_t, T, T) {});
     return sum;
+  }
+
+  // slice(z, weight, value) for the slices that may meet a row, and edge(z, place, gain) where slice z begins in it,
+  // with what the row gains of the slice before it if that edge moves up.
+  template <typename Slice, typename Edge>
+  JAXCT_HD void visit(int32_t row, Slice&& slice, Edge&& edge) {
+    slice(z_, Model::row_weight(edge_, slope_, z_, row), value_);
+    while (z_ < voxels_.slices) {
+      const T place = multiply_add(slope_, static_cast<T>(z_ + 1), edge_);
+      if (!(place < static_cast<T>(row + 1))) return;
+      const T before = value_;
+      value_ = voxels_[++z_];
+      edge(z_, place, before - value_);
+      slice(z_, Model::row_weight(edge_, slope_, z_, row), value_);
+    }
   }
 
  private:

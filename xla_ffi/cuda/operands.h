@@ -2,10 +2,17 @@
 // What the kernels of a call read and write.
 #include <type_traits>
 
+#include "core/ray_walk.h"
 #include "cuda/prepare.h"
 
 JAXCT_NAMESPACE_BEGIN
 namespace cuda {
+
+template <typename Store>
+struct OrderedVolume {
+  const Store* data;
+  Strides strides;
+};
 
 // Volumes in both orders, or a packed batch of images.
 template <typename Store>
@@ -13,6 +20,12 @@ struct Volumes {
   const Store* plain;   // [item][z][y][x]
   const Store* turned;  // [item][z][x][y]
   const Store* packed;  // [item][run][y][x][image]
+
+  // Neighbouring rays that run along x differ in y: they read the volume in which y is innermost.
+  JAXCT_HD OrderedVolume<Store> along(int axis, const Scan& scan, int64_t item) const {
+    if (axis == 2) return {turned + item * scan.voxels(), {{scan.ny * scan.nx, 1, scan.ny}}};
+    return {plain + item * scan.voxels(), strides_of(scan)};
+  }
 };
 
 // Views [first, first + held) of the projections: as they came, copied with an item for every result, or packed.
@@ -44,16 +57,17 @@ JAXCT_HD DeviceView<T> load_view(const DeviceView<T>* p) {
 #endif
 }
 
-// What every kernel of the loops needs.
+// What every kernel of the loops needs. T is what the views' numbers are: of derivatives along a tangent Dual.
 template <typename T>
 struct Setup {
   Scan scan;
   Batch batch;
   Scaling scaling;
   const DeviceView<T>* views;
-  T* out;
+  int64_t view_stride;  // of geometries among the views
+  Real<T>* out;
 
-  JAXCT_HD const DeviceView<T>* views_of(const Batch::Offsets& at) const { return views + at.geometry * scan.views; }
+  JAXCT_HD const DeviceView<T>* views_of(const Batch::Offsets& at) const { return views + at.geometry * view_stride; }
   JAXCT_HD int32_t size(int axis) const { return static_cast<int32_t>(scan.size(axis)); }
   JAXCT_HD int32_t rows() const { return static_cast<int32_t>(scan.rows); }
   JAXCT_HD int32_t cols() const { return static_cast<int32_t>(scan.cols); }
@@ -62,8 +76,8 @@ struct Setup {
     return at.result + lane * batch.lane_result;
   }
   // What brings a scaled sum back.
-  JAXCT_HD T unscale(const Batch::Offsets& at, int64_t lane) const {
-    return static_cast<T>(scaling.inverse(at.data + lane * batch.lane_data));
+  JAXCT_HD Real<T> unscale(const Batch::Offsets& at, int64_t lane) const {
+    return static_cast<Real<T>>(scaling.inverse(at.data + lane * batch.lane_data));
   }
 };
 
@@ -71,9 +85,9 @@ struct Setup {
 template <typename T, typename Store, int kLength>
 JAXCT_HD void add_run(T weight, const Store* p, T (&sums)[kLength]) {
   if constexpr (kLength == 1) {
-    sums[0] = multiply_add(weight, load<T>(p), sums[0]);
+    sums[0] = multiply_add(weight, load<Real<T>>(p), sums[0]);
   } else {
-    T values[kLength];
+    Real<T> values[kLength];
     load_run(p, values);
     JAXCT_UNROLL
     for (int i = 0; i < kLength; ++i) sums[i] = multiply_add(weight, values[i], sums[i]);
@@ -83,15 +97,15 @@ JAXCT_HD void add_run(T weight, const Store* p, T (&sums)[kLength]) {
 // The sums of a run of slices or images at (y, x), to where they belong.
 template <bool kPlanar, typename T, int kLength>
 JAXCT_HD void store_run(const Setup<T>& setup, const Batch::Offsets& at, int32_t begin, int32_t y, int32_t x,
-                        bool first, const T (&sums)[kLength]) {
+                        bool first, const Real<T> (&sums)[kLength]) {
   const Scan& scan = setup.scan;
   const int64_t length = kPlanar ? setup.batch.lanes : scan.nz;
   JAXCT_UNROLL
   for (int i = 0; i < kLength; ++i) {
     if (begin + i >= length) continue;
     const int64_t lane = kPlanar ? begin + i : 0, z = kPlanar ? 0 : begin + i;
-    T* out = setup.out + ((setup.result_of(at, lane) * scan.nz + z) * scan.ny + y) * scan.nx + x;
-    const T sum = sums[i] * setup.unscale(at, lane);
+    Real<T>* out = setup.out + ((setup.result_of(at, lane) * scan.nz + z) * scan.ny + y) * scan.nx + x;
+    const Real<T> sum = sums[i] * setup.unscale(at, lane);
     *out = first ? sum : *out + sum;
   }
 }
@@ -101,7 +115,7 @@ JAXCT_HD void store_run(const Setup<T>& setup, const Batch::Offsets& at, int32_t
 // the slices from `begin` on, or to the images.
 template <typename Gather, typename T, typename Store, int kLength, bool kPlanar>
 struct Back {
-  static constexpr int kThreads = 256, kBlocksPerMultiprocessor = sizeof(T) == 8 ? 1 : 2;
+  static constexpr int kThreads = 256, kBlocksPerMultiprocessor = sizeof(T) > 4 ? 1 : 2;
   static constexpr int kWidth = 32, kHeight = kThreads / kWidth;
   static constexpr bool kPacked = kPlanar && kLength > 1;
 
@@ -124,9 +138,9 @@ struct Back {
     if (x >= setup.size(2) || y >= setup.size(1)) return;
     const Batch::Offsets at = setup.batch.locate(item);
 
-    T sums[kLength];
+    Real<T> sums[kLength];
     JAXCT_UNROLL
-    for (int i = 0; i < kLength; ++i) sums[i] = T(0);
+    for (int i = 0; i < kLength; ++i) sums[i] = Real<T>(0);
     const DeviceView<T>* views = setup.views_of(at) + projections.first;
     const Store* data = projections.item(scan, at.data, kPacked ? (item * runs() + run) * kLength : at.result);
     const auto held = static_cast<int32_t>(projections.held);
@@ -136,7 +150,7 @@ struct Back {
         Gather::add_view(setup, view, data, y, x, run * kLength, sums);
       } else {
         JAXCT_UNROLL
-        for (int i = 0; i < kLength; ++i) sums[i] = not_a_number<T>();
+        for (int i = 0; i < kLength; ++i) sums[i] = not_a_number<Real<T>>();
       }
     }
     store_run<kPlanar>(setup, at, run * kLength, y, x, first, sums);

@@ -1,20 +1,25 @@
 #pragma once
 // Separable models, views of any pose: one voxel, or one pixel, at a time. Forward: a thread owns a pixel and visits,
 // slab by slab along its ray, the voxels whose shadows can touch it. Back: a thread owns a voxel. Both add to what the
-// kernels for stacked rows have written, and leave at once where no view of a geometry is tilted.
-#include "core/ray_walk.h"
+// kernels for stacked rows have written, and leave at once where no view of a geometry is tilted. Derivatives along a
+// tangent have no other kernels.
+#include "core/pullback.h"
 #include "core/separable.h"
 #include "cuda/operands.h"
 
 JAXCT_NAMESPACE_BEGIN
 namespace cuda {
 
-// Which geometries have views for these kernels.
+// Which views are for these kernels.
 struct Tilted {
-  const uint32_t* flags;  // of all geometries together, then of each
+  const uint32_t* flags;  // of all geometries together, then of each; null: all views are, tilted or not
 
-  JAXCT_HD bool any() const { return flags[0] != 0; }
-  JAXCT_HD bool has(int64_t geometry) const { return flags[1 + geometry] != 0; }
+  JAXCT_HD bool any() const { return flags == nullptr || flags[0] != 0; }
+  JAXCT_HD bool has(int64_t geometry) const { return flags == nullptr || flags[1 + geometry] != 0; }
+  template <typename T>
+  JAXCT_HD bool takes(const DeviceView<T>& view) const {
+    return flags == nullptr || view.is_tilted();
+  }
 };
 
 // The rays through a pixel and its neighbours, all walked along one axis.
@@ -64,7 +69,7 @@ JAXCT_HD CellWindow cells_near(const Scan& scan, const PixelBeam<T>& beam, int32
 
 template <typename Model, typename T, typename Store>
 struct ForwardPoses {
-  static constexpr int kThreads = 256, kBlocksPerMultiprocessor = sizeof(T) == 8 ? 1 : 2;
+  static constexpr int kThreads = 256, kBlocksPerMultiprocessor = sizeof(T) > 4 ? 1 : 2;
 
   Setup<T> setup;
   Volumes<Store> volumes;
@@ -82,15 +87,24 @@ struct ForwardPoses {
     const Batch::Offsets at = setup.batch.locate(digits.rest);
     if (!tilted.has(at.geometry)) return;
     const DeviceView<T>& view = setup.views_of(at)[v];
-    if (view.is_tilted())
+    if (tilted.takes(view))
       setup.out[(at.result * setup.scan.views + v) * setup.scan.pixels() + pixel] =
-          integrate(view, at.data, pixel / setup.scan.cols, pixel % setup.scan.cols) * setup.unscale(at, 0);
+          view.sound ? integrate(view, at.data, pixel / setup.scan.cols, pixel % setup.scan.cols) * setup.unscale(at, 0)
+                     : not_a_number<Real<T>>();
   }
 
  private:
-  JAXCT_HD T integrate(const View<T>& view, int64_t item, int64_t row, int64_t col) const {
+  // Values come without obliquity, as those of the kernels for stacked rows; derivatives have it.
+  JAXCT_HD Real<T> integrate(const View<T>& view, int64_t item, int64_t row, int64_t col) const {
+    const T sum = collect(view, item, row, col);
+    if constexpr (Model::kObliquity && !std::is_same_v<T, Real<T>>) return answer_of(sum * obliquity(view, row, col));
+    return answer_of(sum);
+  }
+
+  JAXCT_HD T collect(const View<T>& view, int64_t item, int64_t row, int64_t col) const {
     const Scan& scan = setup.scan;
-    const PixelBeam<T> beam = make_beam(scan, view, static_cast<T>(row), static_cast<T>(col));
+    const PixelBeam<Real<T>> beam =
+        make_beam(scan, value_of(view), static_cast<Real<T>>(row), static_cast<Real<T>>(col));
     if (!is_walkable(beam.middle)) return T(0);
     const int i = beam.middle.axis, j = beam.middle.minor_a, k = beam.middle.minor_b;
     const Strides strides = strides_of(scan);
@@ -103,7 +117,7 @@ struct ForwardPoses {
         for (q[k] = window.b.begin; q[k] < window.b.end; ++q[k]) {
           const T weight = weight_of(view, q, static_cast<int32_t>(row), static_cast<int32_t>(col));
           const int64_t at = q[0] * strides.axis[0] + q[1] * strides.axis[1] + q[2];
-          if (weight != T(0)) sum = multiply_add(weight, load<T>(volume + at), sum);
+          if (value_of(weight) != Real<T>(0)) sum = multiply_add(weight, load<Real<T>>(volume + at), sum);
         }
     }
     return sum;
@@ -119,11 +133,12 @@ struct ForwardPoses {
 
 template <typename Model, typename T, typename Store>
 struct BackPoses {
-  static constexpr int kThreads = 256, kBlocksPerMultiprocessor = sizeof(T) == 8 ? 1 : 2;
+  static constexpr int kThreads = 256, kBlocksPerMultiprocessor = sizeof(T) > 4 ? 1 : 2;
 
   Setup<T> setup;
   Projections<Store> projections;
   Tilted tilted;
+  bool first;  // sums begin at zero
 
   JAXCT_HD int64_t blocks() const { return tiles(setup.batch.items * setup.scan.voxels(), kThreads); }
 
@@ -134,22 +149,26 @@ struct BackPoses {
     if (digits.rest >= setup.batch.items) return;
     const Batch::Offsets at = setup.batch.locate(digits.rest);
     if (!tilted.has(at.geometry)) return;
-    setup.out[at.result * setup.scan.voxels() + voxel] +=
+    const Real<T> sum =
         collect(setup.views_of(at) + projections.first, projections.item(setup.scan, at.data, at.result), voxel) *
         setup.unscale(at, 0);
+    Real<T>* out = setup.out + at.result * setup.scan.voxels() + voxel;
+    *out = first ? sum : *out + sum;
   }
 
  private:
-  JAXCT_HD T collect(const DeviceView<T>* views, const Store* data, int64_t voxel) const {
+  JAXCT_HD Real<T> collect(const DeviceView<T>* views, const Store* data, int64_t voxel) const {
     const Scan& scan = setup.scan;
     Digits digits = {voxel};
     const int64_t x = digits.take(scan.nx), y = digits.take(scan.ny), z = digits.rest;
     const Vec3<T> place = {{relative<T>(z, scan.nz), relative<T>(y, scan.ny), relative<T>(x, scan.nx)}};
-    T sum = T(0);
+    Real<T> sum = Real<T>(0);
     for (int64_t v = 0; v < projections.held; ++v)
-      if (views[v].is_tilted())
+      if (!views[v].sound)
+        sum = not_a_number<Real<T>>();
+      else if (tilted.takes(views[v]))
         for_footprint<Model>(scan, views[v], place, {0, setup.cols()}, [&](int64_t at, T weight) {
-          sum = multiply_add(weight, load<T>(data + v * scan.pixels() + at), sum);
+          sum = add_answer(weight, load<T>(data + v * scan.pixels() + at), sum);
         });
     return sum;
   }

@@ -8,7 +8,7 @@
 JAXCT_NAMESPACE_BEGIN
 namespace cuda {
 
-// A thread per geometry and view.
+// A thread per geometry and view. T is what the views' numbers are, and the type of the operands: of tangents Dual.
 template <typename T>
 struct PrepareViews {
   static constexpr int kThreads = 64, kBlocksPerMultiprocessor = 1;
@@ -26,18 +26,13 @@ struct PrepareViews {
   JAXCT_HD void operator()(int64_t block, int thread) const {
     const int64_t at = block * kThreads + thread;
     if (at >= geometries.count * scan.views) return;
-    const int64_t v = at % scan.views;
-    Digits digits = {at / scan.views};
-    int64_t vectors_item = 0, grid_item = 0;
-    for (int k = geometries.axes - 1; k >= 0; --k) {
-      const int64_t i = digits.take(geometries.size[k]);
-      vectors_item += i * geometries.vectors[k];
-      grid_item += i * geometries.grid[k];
-    }
-    const ViewVectors view = unpack_view(vectors + (vectors_item * scan.views + v) * 12);
-    const GridVectors box = unpack_grid(grid + grid_item * 6);
+    const GeometryBatch::Offsets item = geometries.locate(at / scan.views);
+    const T *const of_view = vectors + (item.vectors * scan.views + at % scan.views) * 12, *const of_grid =
+                                                                                               grid + item.grid * 6;
     DeviceView<T> prepared;
-    static_cast<View<T>&>(prepared) = make_view<T>(scan, view, box);
+    static_cast<View<T>&>(prepared) = make_view<T>(scan, unpack_view<Wide<T>>(of_view), unpack_grid<Wide<T>>(of_grid));
+    const ViewVectors view = unpack_view(of_view);
+    const GridVectors box = unpack_grid(of_grid);
     prepared.sound = find_fault(box) == Fault::kNone && find_fault(scan, view, box, footprint) == Fault::kNone;
     views[at] = prepared;
     // Several threads may write the same.
@@ -204,7 +199,7 @@ struct PackImages {
 };
 
 // A block of views, weighted with the obliquity where the model asks for it: an item for every result, or, for a batch
-// of images, packed as [item][run][view][column][image].
+// of images, packed as [item][run][view][column][image]. T is what the views' numbers are.
 template <typename T, typename From, typename To>
 struct CopyProjections {
   static constexpr int kThreads = 256, kBlocksPerMultiprocessor = 1;
@@ -237,8 +232,8 @@ struct CopyProjections {
       const Batch::Offsets at = batch.locate(digits.rest);
       const int64_t item = at.data + lane * batch.lane_data;
       value = load<T>(from + scan.pixel(item, v, row, col));
-      if (weighted) value *= obliquity(views[at.geometry * scan.views + v], row, col);
-      value *= static_cast<T>(scaling.factor(item));
+      if (weighted) value = value * obliquity(views[at.geometry * scan.views + v], row, col);
+      value = value * static_cast<Real<T>>(scaling.factor(item));
     }
     to[to_at] = Rounded<To>::from(value);
   }

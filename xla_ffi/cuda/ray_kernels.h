@@ -2,7 +2,7 @@
 // Line models. Forward: a thread owns a ray. Back: a thread finds the rays that pass within a voxel of its run of
 // slices (in 2-D, of images), and takes from each the weights that the forward walk gives: it evaluates the same
 // crossing of the same slab.
-#include "core/ray_walk.h"
+#include "core/pullback.h"
 #include "cuda/operands.h"
 
 JAXCT_NAMESPACE_BEGIN
@@ -11,7 +11,7 @@ namespace cuda {
 // kImages > 1: a run of a packed batch.
 template <typename Model, typename T, typename Store, int kImages>
 struct ForwardRays {
-  static constexpr int kThreads = 256, kBlocksPerMultiprocessor = kImages > 1 || sizeof(T) == 8 ? 2 : 3;
+  static constexpr int kThreads = 256, kBlocksPerMultiprocessor = kImages > 1 || sizeof(T) > 4 ? 2 : 3;
 
   Setup<T> setup;
   Volumes<Store> volumes;
@@ -32,7 +32,7 @@ struct ForwardRays {
 
     T sums[kImages], step = T(1);
     JAXCT_UNROLL
-    for (int i = 0; i < kImages; ++i) sums[i] = view.sound ? T(0) : not_a_number<T>();
+    for (int i = 0; i < kImages; ++i) sums[i] = T(0);
     if (view.sound) {
       const RayWalk<T> walk = make_walk(scan, view, make_ray(view, row, col));
       step = walk.step;
@@ -42,24 +42,21 @@ struct ForwardRays {
     for (int i = 0; i < kImages; ++i) {
       const int64_t lane = run * kImages + i;
       if (lane < setup.batch.lanes)
-        setup.out[scan.pixel(setup.result_of(at, lane), v, row, col)] = sums[i] * step * setup.unscale(at, lane);
+        setup.out[scan.pixel(setup.result_of(at, lane), v, row, col)] =
+            view.sound ? answer_of(sums[i] * step) * setup.unscale(at, lane) : not_a_number<Real<T>>();
     }
   }
 
  private:
-  // Neighbouring rays that run along x differ in y: they read the volume in which y is innermost.
   JAXCT_HD void integrate(const RayWalk<T>& walk, int64_t item, T (&sums)[kImages]) const {
     const Scan& scan = setup.scan;
-    const bool turned = kImages == 1 && walk.axis == 2;
-    const Strides strides = turned ? Strides{{scan.ny * scan.nx, 1, scan.ny}} : strides_of(scan);
-    const Store* volume = (kImages > 1 ? volumes.packed
-                           : turned    ? volumes.turned
-                                       : volumes.plain) +
-                          item * scan.voxels() * kImages;
+    const OrderedVolume<Store> volume =
+        kImages > 1 ? OrderedVolume<Store>{volumes.packed + item * scan.voxels() * kImages, strides_of(scan)}
+                    : volumes.along(walk.axis, scan, item);
     const VoxelBox grid = whole_grid(scan);
     walk_slabs<Model>(walk, slabs_in(walk, grid), [&](int32_t k, int32_t a, int32_t b, const Stencil<T>& stencil) {
-      for_cells(walk, grid, strides, k, a, b, stencil,
-                [&](int64_t cell, T weight) { add_run(weight, volume + cell * kImages, sums); });
+      for_cells(walk, grid, volume.strides, k, a, b, stencil,
+                [&](int64_t cell, T weight) { add_run(weight, volume.data + cell * kImages, sums); });
     });
   }
 };
@@ -133,35 +130,48 @@ JAXCT_HD Vec3<T> search_box(const View<T>& view, const Vec3<T>& q, T half_run) {
 
 template <typename Model, typename T, typename Store, int kLength, bool kPlanar>
 struct RayGather {
+  using Sums = Real<T>[kLength];
+
   JAXCT_HD static void add_view(const Setup<T>& setup, const View<T>& view, const Store* data, int32_t y, int32_t x,
-                                int32_t begin, T (&sums)[kLength]) {
-    const T half_run = kPlanar ? T(0) : T(0.5) * static_cast<T>(kLength - 1);
-    const Vec3<T> middle = {{kPlanar ? T(0) : relative<T>(begin, setup.size(0)) + half_run,
-                             relative<T>(y, setup.size(1)), relative<T>(x, setup.size(2))}};
-    IndexRange rows = {0, setup.rows()}, cols = {0, setup.cols()};
-    const Reach<T> reach = reach_of(view, middle, search_box(view, middle, half_run));
-    if (reach.bounded) {
-      const T across = view.across(middle), depth = view.depth(middle);
-      const T col = column_of(view, view.beam, across, depth);
-      cols = index_range(col - reach.col, col + reach.col + T(1), setup.cols());
-      if (!kPlanar) {
-        const T row = row_of(view, view.along(middle), magnification(view, view.beam, across, depth));
-        rows = index_range(row - reach.row, row + reach.row + T(1), setup.rows());
-      }
-    }
-    for (int32_t row = rows.begin; row < rows.end; ++row)
-      for (int32_t col = cols.begin; col < cols.end; ++col) {
+                                int32_t begin, Sums& sums) {
+    const Window window = pixels_near(setup, value_of(view), y, x, begin);
+    for (int32_t row = window.rows.begin; row < window.rows.end; ++row)
+      for (int32_t col = window.cols.begin; col < window.cols.end; ++col) {
         const RayWalk<T> walk = make_walk(setup.scan, view, make_ray(view, row, col));
         if (!is_walkable(walk)) continue;
         if (kPlanar)
           add_to_images(walk, data + static_cast<int64_t>(col) * kLength, y, x, sums);
         else
-          add_to_slices(walk, walk.step * load<T>(data + static_cast<int64_t>(row) * setup.cols() + col), y, x, begin,
-                        sums);
+          add_to_slices(walk, walk.step * load<Real<T>>(data + static_cast<int64_t>(row) * setup.cols() + col), y, x,
+                        begin, sums);
       }
   }
 
  private:
+  struct Window {
+    IndexRange rows, cols;
+  };
+
+  // Pixels whose rays can pass within a voxel of the run.
+  JAXCT_HD static Window pixels_near(const Setup<T>& setup, const View<Real<T>>& view, int32_t y, int32_t x,
+                                     int32_t begin) {
+    using R = Real<T>;
+    const R half_run = kPlanar ? R(0) : R(0.5) * static_cast<R>(kLength - 1);
+    const Vec3<R> middle = {{kPlanar ? R(0) : relative<R>(begin, setup.size(0)) + half_run,
+                             relative<R>(y, setup.size(1)), relative<R>(x, setup.size(2))}};
+    Window window = {{0, setup.rows()}, {0, setup.cols()}};
+    const Reach<R> reach = reach_of(view, middle, search_box(view, middle, half_run));
+    if (!reach.bounded) return window;
+    const R across = view.across(middle), depth = view.depth(middle);
+    const R col = column_of(view, view.beam, across, depth);
+    window.cols = index_range(col - reach.col, col + reach.col + R(1), setup.cols());
+    if (!kPlanar) {
+      const R row = row_of(view, view.along(middle), magnification(view, view.beam, across, depth));
+      window.rows = index_range(row - reach.row, row + reach.row + R(1), setup.rows());
+    }
+    return window;
+  }
+
   // The weight of a cell of the stencil, zero for all others.
   JAXCT_HD static T weight_at(const Stencil<T>& stencil, int32_t a, int32_t b) {
     const T low = b == 0 ? stencil.weight[0][0] : b == 1 ? stencil.weight[0][1] : T(0);
@@ -169,24 +179,22 @@ struct RayGather {
     return a == 0 ? low : a == 1 ? high : T(0);
   }
 
-  JAXCT_HD static void add_to_images(const RayWalk<T>& walk, const Store* data, int32_t y, int32_t x,
-                                     T (&sums)[kLength]) {
+  JAXCT_HD static void add_to_images(const RayWalk<T>& walk, const Store* data, int32_t y, int32_t x, Sums& sums) {
     // The axes of a plane ray: (y; x, z) or (x; z, y).
     const bool along_y = walk.axis == 1;
     const Crossing<T> at = cross_slab(walk, along_y ? y : x);
     const Stencil<T> stencil = Model::stencil(at.slab);
-    const T weight =
-        along_y ? weight_at(stencil, x - at.cell_a, -at.cell_b) : weight_at(stencil, -at.cell_a, y - at.cell_b);
-    if (weight != T(0)) add_run(weight * walk.step, data, sums);
+    const Real<T> weight = answer_of(walk.step * (along_y ? weight_at(stencil, x - at.cell_a, -at.cell_b)
+                                                          : weight_at(stencil, -at.cell_a, y - at.cell_b)));
+    if (weight != Real<T>(0)) add_run(weight, data, sums);
   }
 
-  JAXCT_HD static void add_to_slices(const RayWalk<T>& walk, T value, int32_t y, int32_t x, int32_t begin,
-                                     T (&sums)[kLength]) {
+  JAXCT_HD static void add_to_slices(const RayWalk<T>& walk, T value, int32_t y, int32_t x, int32_t begin, Sums& sums) {
     if (walk.axis == 0) {  // (z; y, x)
       JAXCT_UNROLL
       for (int i = 0; i < kLength; ++i) {
         const Crossing<T> at = cross_slab(walk, begin + i);
-        sums[i] = multiply_add(weight_at(Model::stencil(at.slab), y - at.cell_a, x - at.cell_b), value, sums[i]);
+        sums[i] = add_answer(weight_at(Model::stencil(at.slab), y - at.cell_a, x - at.cell_b), value, sums[i]);
       }
       return;
     }
@@ -202,7 +210,7 @@ struct RayGather {
     for (int i = 0; i < kLength; ++i) {
       const int32_t z = begin + i - cell_z;
       const T weight = z == 0 ? low : z == 1 ? high : T(0);
-      sums[i] = multiply_add(weight, value, sums[i]);
+      sums[i] = add_answer(weight, value, sums[i]);
     }
   }
 };

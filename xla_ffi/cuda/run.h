@@ -38,7 +38,7 @@ class Launches {
   Scaling scaling() const { return Scaling{at<uint32_t>(workspace_.magnitudes)}; }
   const From* in() const { return static_cast<const From*>(call_.in); }
   T* sums() const { return workspace_.sums < 0 ? static_cast<T*>(call_.out) : at<T>(workspace_.sums); }
-  Setup<T> setup() const { return {call_.scan, call_.plan.batch, scaling(), views(), sums()}; }
+  Setup<T> setup() const { return {call_.scan, call_.plan.batch, scaling(), views(), call_.scan.views, sums()}; }
   bool one_lane() const { return call_.plan.batch.lanes == 1; }
 
   int64_t volume_size() const { return call_.scan.voxels(); }
@@ -120,7 +120,7 @@ class Launches {
       if (!call_.scan.planar) {
         launch_(
             BackColumns<M, T, Store, kVolumeRun<T, typename M::template Row<T>>, false>{setup(), projections, first});
-        launch_(BackPoses<M, T, Store>{setup(), projections, Tilted{tilted()}});
+        launch_(BackPoses<M, T, Store>{setup(), projections, Tilted{tilted()}, false});
       } else if (one_lane()) {
         launch_(BackColumns<M, T, Store, 1, true>{setup(), projections, first});
       } else {

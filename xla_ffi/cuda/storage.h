@@ -3,7 +3,7 @@
 // kernels run there in tests.
 #include <cstring>
 
-#include "core/config.h"
+#include "core/dual.h"
 
 JAXCT_NAMESPACE_BEGIN
 namespace cuda {
@@ -76,8 +76,10 @@ JAXCT_HD T load(const Store* p) {
 #if defined(__CUDA_ARCH__)
   if constexpr (sizeof(Store) == 2)
     return static_cast<T>(static_cast<float>(Store{__ldg(&p->bits)}));
+  else if constexpr (std::is_same_v<Store, Real<Store>>)
+    return static_cast<T>(__ldg(p));
   else
-    return __ldg(p);
+    return {__ldg(&p->value), __ldg(&p->tangent)};
 #else
   return static_cast<T>(*p);
 #endif
@@ -116,6 +118,10 @@ struct Rounded<float> {
 template <>
 struct Rounded<double> {
   JAXCT_HD static double from(double x) { return x; }
+};
+template <typename T>
+struct Rounded<Dual<T>> {
+  JAXCT_HD static Dual<T> from(Dual<T> x) { return x; }
 };
 
 }  // namespace cuda
