@@ -124,10 +124,15 @@ bench-gpu: build-gpu
 	$(GPU_ENV) $(GPU_PYTHON) benchmarks/gpu.py $(BENCH_GPU_OPTIONS)
 
 # The CUDA path, its kernels compiled for the host: the promises that say most about it. Of the values, float64's runs say
-# the most already, and the many set-ups that hypothesis draws are slow in emulation.
+# the most already, and the many set-ups that hypothesis draws are slow in emulation; of derivatives in the geometry those
+# that need no oracle, which takes longer to compile than the kernels to run.
+EMULATED_DERIVATIVES := gauss_newton_products corners_that_fall_together voxels_in_the_plane_of_a_source \
+    mixed_second_derivatives[cone_curved_tilted-separable_footprint]
+
 emulated: build
 	JAXCT_NATIVE_TESTS_FOLDER=$(BUILD)/tests/native $(PY) -m pytest -p tests.emulate_cuda -n auto --maxprocesses=4 \
-	    -k "not float32 and not random" tests/test_values.py tests/test_vmap.py
+	    -k "not float32 and not random" tests/test_values.py tests/test_vmap.py \
+	    $(EMULATED_DERIVATIVES:%='tests/test_geometry_gradients.py::test_%')
 
 clean:
 	rm -rf $(VENV) build demo

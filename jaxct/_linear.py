@@ -149,7 +149,7 @@ def _cuda_workspace_bytes(name, data, vectors, grid, others_batch, scan, batch_a
     )
 
 
-_CUDA_CALLS = {
+_CUDA_CALLS: dict[str, Rule] = {
     "forward": partial(_call_cuda, "forward", "forward"),
     "back": partial(_call_cuda, "back", "back"),
     "forward_tangent": partial(_call_cuda_tangent, "forward"),

@@ -50,8 +50,8 @@ def forward_project(
             cannot take.
         TypeError: an argument of the wrong kind or dtype.
         NotImplementedError: a derivative that does not exist. In the geometry and the grid "joseph" and
-            "separable_footprint" have first ones, on CPUs; in the volume all have. Where rays run in voxels' faces, or
-            voxels' edges fall on pixels', the former have kinks.
+            "separable_footprint" have first ones; in the volume all have. Where rays run in voxels' faces, or voxels'
+            edges fall on pixels', the former have kinks.
 
     References:
         Siddon, Med. Phys. 12 (1985); Joseph, IEEE TMI 1 (1982); De Man & Basu, PMB 49 (2004); Long, Fessler & Balter,

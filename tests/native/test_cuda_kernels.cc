@@ -298,6 +298,33 @@ TEST(cuda_gradients_by_the_geometry_are_the_transpose_of_tangents) {
       }
 }
 
+// Enough of them that their sums are summed, and these again.
+TEST(cuda_gradients_of_many_pixels_and_views_are_summed) {
+  for (const bool many_views : {false, true}) {
+    Problem<double> p = generic_problem(2, kParallel, -1.0);
+    p.vectors.resize(12);
+    p.call.views = 1;
+    p.call.ny = p.call.nx = 3;
+    const int64_t many = 150000;
+    if (many_views) {
+      p.call.cols = 1;
+      p.call.views = many / 8;
+      for (int64_t i = 12; i < p.call.views * 12; ++i)
+        p.vectors.push_back(p.vectors[static_cast<size_t>(i % 12)] * (1.0 + 1e-6 * static_cast<double>(i / 12)));
+    } else {
+      p.call.cols = many;
+      for (int i = 9; i < 12; ++i) p.vectors[static_cast<size_t>(i)] *= 20.0 / static_cast<double>(many);
+    }
+    const Problem<double> dot = some_tangent(p, 6);
+    std::vector<double> dots = dot.vectors;
+    dots.insert(dots.end(), dot.grid.begin(), dot.grid.end());
+    const std::vector<double> x = noise<double>(p.volume_size(), 7), y = noise<double>(p.projections_size(), 8);
+    const std::vector<double> tangent = tangent_on_cpu(Model::kJoseph, Direction::kForward, p, dot, x);
+    const double gained = inner(emulate_gradient(Model::kJoseph, p, x, y), dots);
+    CHECK_NEAR(gained, inner(y, tangent), 1e-12 * norm(y) * norm(tangent));
+  }
+}
+
 TEST(cuda_blocks_of_views_add_up) {
   for (const bool planar : {true, false})
     for (const double tilt : {0.0, 0.02})

@@ -179,7 +179,8 @@ struct ColumnGradient {
             edges.second = multiply_add(change * s, s, edges.second);
           });
       JAXCT_UNROLL
-      for (int t = 0; t < kColumns; ++t) met[t] = met[t] + Moments<T>{flat, steep} * values[t];
+      for (int t = 0; t < kColumns; ++t)
+        met[t] = {multiply_add(flat, values[t], met[t].sum), multiply_add(steep, values[t], met[t].along_z)};
     }
   }
 };
