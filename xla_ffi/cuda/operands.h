@@ -57,6 +57,12 @@ JAXCT_HD DeviceView<T> load_view(const DeviceView<T>* p) {
 #endif
 }
 
+// With their tangents its numbers are too many for registers.
+template <typename T>
+JAXCT_HD const DeviceView<Dual<T>>& load_view(const DeviceView<Dual<T>>* p) {
+  return *p;
+}
+
 // What every kernel of the loops needs. T is what the views' numbers are: of derivatives along a tangent Dual.
 template <typename T>
 struct Setup {
@@ -145,7 +151,7 @@ struct Back {
     const Store* data = projections.item(scan, at.data, kPacked ? (item * runs() + run) * kLength : at.result);
     const auto held = static_cast<int32_t>(projections.held);
     for (int32_t v = 0; v < held; ++v, data += scan.pixels() * (kPacked ? kLength : 1)) {
-      const DeviceView<T> view = load_view(views + v);
+      const DeviceView<T>& view = load_view(views + v);
       if (view.sound) {
         Gather::add_view(setup, view, data, y, x, run * kLength, sums);
       } else {

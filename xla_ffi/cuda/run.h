@@ -11,18 +11,52 @@ namespace cuda {
 // Of the line models' back projection, where a longer run meets more rays.
 constexpr int kRaySlices = 8;
 
-template <typename M, typename T, typename From, typename Store, typename Launcher>
-class Launches {
+// What every call begins with: prepared views, of numbers N.
+template <typename N, typename Launcher>
+class ViewLaunches {
  public:
-  Launches(const Call& call, Launcher& launch)
+  ViewLaunches(const Call& call, Launcher& launch)
       : call_(call), launch_(launch), request_(call.request()), workspace_(plan_workspace(request_)) {}
+
+ protected:
+  void prepare_views() {
+    if (workspace_.tilted >= 0) launch_(SetToZero{1 + call_.plan.geometries.count, at<uint32_t>(workspace_.tilted)});
+    launch_(PrepareViews<N>{call_.scan, call_.plan.geometries, is_footprint_model(call_.model),
+                            static_cast<const N*>(call_.vectors), static_cast<const N*>(call_.grid), views(),
+                            at<uint32_t>(workspace_.tilted)});
+  }
+
+  template <typename Pointer>
+  Pointer* at(int64_t offset) const {
+    return offset < 0 ? nullptr : reinterpret_cast<Pointer*>(static_cast<char*>(call_.workspace) + offset);
+  }
+  DeviceView<N>* views() const { return at<DeviceView<N>>(workspace_.views); }
+  Tilted tilted() const { return Tilted{at<uint32_t>(workspace_.tilted)}; }
+
+  // f(first, held) for blocks of views.
+  template <typename F>
+  void for_blocks(F&& f) const {
+    for (int64_t v = 0; v < call_.scan.views; v += workspace_.block_views)
+      f(v, min_of(workspace_.block_views, call_.scan.views - v));
+  }
+
+  const Call& call_;
+  Launcher& launch_;
+  const WorkspaceRequest request_;
+  const Workspace workspace_;
+};
+
+template <typename M, typename T, typename From, typename Store, typename Launcher>
+class Launches : ViewLaunches<T, Launcher> {
+  using Base = ViewLaunches<T, Launcher>;
+  using Base::call_, Base::launch_, Base::request_, Base::workspace_, Base::views, Base::tilted;
+
+ public:
+  using Base::Base;
 
   void operator()() {
     if (call_.plan.results == 0) return;
-    if (workspace_.tilted >= 0) launch_(SetToZero{1 + call_.plan.geometries.count, tilted()});
-    launch_(PrepareViews<T>{call_.scan, call_.plan.geometries, is_footprint_model(call_.model),
-                            static_cast<const T*>(call_.vectors), static_cast<const T*>(call_.grid), views(),
-                            tilted()});
+    Base::prepare_views();
     find_magnitudes();
     is_forward() ? forward() : back();
     if (is_16_bit(call_.type)) round_results();
@@ -31,10 +65,8 @@ class Launches {
  private:
   template <typename Pointer>
   Pointer* at(int64_t offset) const {
-    return offset < 0 ? nullptr : reinterpret_cast<Pointer*>(static_cast<char*>(call_.workspace) + offset);
+    return Base::template at<Pointer>(offset);
   }
-  uint32_t* tilted() const { return at<uint32_t>(workspace_.tilted); }
-  DeviceView<T>* views() const { return at<DeviceView<T>>(workspace_.views); }
   Scaling scaling() const { return Scaling{at<uint32_t>(workspace_.magnitudes)}; }
   const From* in() const { return static_cast<const From*>(call_.in); }
   T* sums() const { return workspace_.sums < 0 ? static_cast<T*>(call_.out) : at<T>(workspace_.sums); }
@@ -66,7 +98,7 @@ class Launches {
     } else {
       if (!scan.planar) {
         launch_(ForwardColumns<M, T, Store, kVolumeRun<T, typename M::template Row<T>>, false>{setup(), volumes});
-        launch_(ForwardPoses<M, T, Store>{setup(), volumes, Tilted{tilted()}});
+        launch_(ForwardPoses<M, T, Store>{setup(), volumes, tilted()});
       } else if (one_lane()) {
         launch_(ForwardColumns<M, T, Store, 1, true>{setup(), volumes});
       } else {
@@ -93,10 +125,7 @@ class Launches {
   }
 
   void back() {
-    for (int64_t v = 0; v < call_.scan.views; v += workspace_.block_views) {
-      const int64_t held = min_of(workspace_.block_views, call_.scan.views - v);
-      back_views(copy_views(v, held), v == 0);
-    }
+    Base::for_blocks([&](int64_t first, int64_t held) { back_views(copy_views(first, held), first == 0); });
   }
 
   Projections<Store> copy_views(int64_t first, int64_t held) {
@@ -120,7 +149,7 @@ class Launches {
       if (!call_.scan.planar) {
         launch_(
             BackColumns<M, T, Store, kVolumeRun<T, typename M::template Row<T>>, false>{setup(), projections, first});
-        launch_(BackPoses<M, T, Store>{setup(), projections, Tilted{tilted()}, false});
+        launch_(BackPoses<M, T, Store>{setup(), projections, tilted(), false});
       } else if (one_lane()) {
         launch_(BackColumns<M, T, Store, 1, true>{setup(), projections, first});
       } else {
@@ -137,11 +166,6 @@ class Launches {
       launch_(Convert<T, T, Bfloat16>{call_.plan.results, size, Scaling{nullptr}, sums(),
                                       static_cast<Bfloat16*>(call_.out)});
   }
-
-  const Call& call_;
-  Launcher& launch_;
-  const WorkspaceRequest request_;
-  const Workspace workspace_;
 };
 
 // The types of a call: of the data as they come and as the loops read them.

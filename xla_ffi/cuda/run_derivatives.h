@@ -10,48 +10,25 @@
 JAXCT_NAMESPACE_BEGIN
 namespace cuda {
 
-// What the two have in common. Views have numbers of type N.
+// What the two have in common.
 template <typename N, typename Launcher>
-class DerivativeLaunches {
+class DerivativeLaunches : protected ViewLaunches<N, Launcher> {
+  using Base = ViewLaunches<N, Launcher>;
+
  public:
-  DerivativeLaunches(const Call& call, Launcher& launch)
-      : call_(call), launch_(launch), request_(call.request()), workspace_(plan_workspace(request_)) {}
+  using Base::Base;
 
  protected:
   using T = Real<N>;
+  using Base::call_, Base::launch_, Base::workspace_;
 
-  template <typename Pointer>
-  Pointer* at(int64_t offset) const {
-    return offset < 0 ? nullptr : reinterpret_cast<Pointer*>(static_cast<char*>(call_.workspace) + offset);
-  }
-  DeviceView<N>* views() const { return at<DeviceView<N>>(workspace_.views); }
-  Tilted tilted() const { return Tilted{at<uint32_t>(workspace_.tilted)}; }
   const T* in() const { return static_cast<const T*>(call_.in); }
 
-  void prepare() {
-    auto* flags = at<uint32_t>(workspace_.tilted);
-    if (flags != nullptr) launch_(SetToZero{1 + call_.plan.geometries.count, flags});
-    launch_(PrepareViews<N>{call_.scan, call_.plan.geometries, is_footprint_model(call_.model),
-                            static_cast<const N*>(call_.vectors), static_cast<const N*>(call_.grid), views(), flags});
-  }
-
   Volumes<T> copy_volumes() {
-    auto* turned = at<T>(workspace_.turned);
+    auto* turned = this->template at<T>(workspace_.turned);
     if (turned != nullptr) launch_(Turn<T, T, T>{call_.scan, call_.plan.data_items, Scaling{nullptr}, in(), turned});
     return {in(), turned, nullptr};
   }
-
-  // f(first, held) for blocks of views.
-  template <typename F>
-  void for_blocks(F&& f) const {
-    for (int64_t v = 0; v < call_.scan.views; v += workspace_.block_views)
-      f(v, min_of(workspace_.block_views, call_.scan.views - v));
-  }
-
-  const Call& call_;
-  Launcher& launch_;
-  const WorkspaceRequest request_;
-  const Workspace workspace_;
 };
 
 template <typename M, typename T, typename Launcher>
@@ -59,15 +36,13 @@ class TangentLaunches : DerivativeLaunches<Dual<T>, Launcher> {
   using N = Dual<T>;
   using Base = DerivativeLaunches<N, Launcher>;
   using Base::call_, Base::launch_, Base::request_, Base::workspace_, Base::in, Base::views;
-  // Numbers of this size fill the registers sooner.
-  static constexpr int kSlices = sizeof(N) > 8 ? kRaySlices / 4 : kRaySlices;
 
  public:
   using Base::Base;
 
   void operator()() {
     if (call_.plan.results == 0) return;
-    Base::prepare();
+    Base::prepare_views();
     call_.direction == Direction::kForward ? forward() : back();
   }
 
@@ -90,7 +65,7 @@ class TangentLaunches : DerivativeLaunches<Dual<T>, Launcher> {
       if (call_.scan.planar)
         launch_(BackRays<M, N, T, 1, true>{setup(), projections, true});
       else
-        launch_(BackRays<M, N, T, kSlices, false>{setup(), projections, true});
+        launch_(BackRays<M, N, T, kRaySlices, false>{setup(), projections, true});
     } else {
       auto* copy = this->template at<N>(workspace_.projections);
       Base::for_blocks([&](int64_t first, int64_t held) {
@@ -112,7 +87,7 @@ class GradientLaunches : DerivativeLaunches<T, Launcher> {
 
   void operator()() {
     if (call_.plan.results == 0) return;
-    Base::prepare();
+    Base::prepare_views();
     const Volumes<T> volumes = Base::copy_volumes();
     Base::for_blocks([&](int64_t first, int64_t held) {
       add_up_parts(volumes, first, held);
