@@ -58,8 +58,8 @@ def _short(mangled: str) -> str:
     readable = subprocess.run(["c++filt", mangled], capture_output=True, text=True, check=True).stdout.strip()
     body = readable.partition("run_body<")[2].rpartition(">(")[0]
     body = body.replace("jaxct::baseline::", "").replace("cuda::", "")
-    body = re.sub(r"^Back<(Ray|Column)Gather(<.*?>).*", r"Back\1s\2", body)
-    return body.replace(", true>", ", planar>").replace(", false>", ", volume>").strip()
+    body = re.sub(r"^Back<(Ray|Column)Gather(<.*?(true|false)>).*", r"Back\1s\2", body)
+    return body.replace(", true>", ", planar>").replace(", false>", ", volume>").replace("> >", ">>").strip()
 
 
 def compile_all(arch: str) -> Iterator[Kernel]:

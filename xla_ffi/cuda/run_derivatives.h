@@ -36,6 +36,8 @@ class TangentLaunches : DerivativeLaunches<Dual<T>, Launcher> {
   using N = Dual<T>;
   using Base = DerivativeLaunches<N, Launcher>;
   using Base::call_, Base::launch_, Base::request_, Base::workspace_, Base::in, Base::views;
+  // Numbers of twice the size fill the registers sooner.
+  static constexpr int kSlices = sizeof(N) > 8 ? kRaySlices / 2 : kRaySlices;
 
  public:
   using Base::Base;
@@ -65,7 +67,7 @@ class TangentLaunches : DerivativeLaunches<Dual<T>, Launcher> {
       if (call_.scan.planar)
         launch_(BackRays<M, N, T, 1, true>{setup(), projections, true});
       else
-        launch_(BackRays<M, N, T, kRaySlices, false>{setup(), projections, true});
+        launch_(BackRays<M, N, T, kSlices, false>{setup(), projections, true});
     } else {
       auto* copy = this->template at<N>(workspace_.projections);
       Base::for_blocks([&](int64_t first, int64_t held) {
