@@ -7,6 +7,7 @@ on first use, so that ``import jaxct`` stays cheap inside training scripts.
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from jaxct import _native
 from jaxct.geometry import (
     ConeBeam,
     ConeVectors,
@@ -19,11 +20,16 @@ from jaxct.projection import Projector, back_project, forward_project
 
 if TYPE_CHECKING:
     from jaxct._backends import backends
+    from jaxct._export import export_checks
+
+# A program that was exported calls the operators without a word to this package.
+_native.load()
 
 __version__ = "0.1.0"
 
 _LAZY_MODULES = (
     "calibration",
+    "checkpoint_policies",
     "filters",
     "geometry",
     "io",
@@ -37,6 +43,8 @@ _LAZY_MODULES = (
     "weights",
 )
 
+_LAZY_FUNCTIONS = {"backends": "jaxct._backends", "export_checks": "jaxct._export"}
+
 __all__ = [
     "ConeBeam",
     "ConeVectors",
@@ -47,6 +55,7 @@ __all__ = [
     "VolumeGrid",
     "back_project",
     "backends",
+    "export_checks",
     "forward_project",
     *_LAZY_MODULES,
 ]
@@ -55,8 +64,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name in _LAZY_MODULES:
         return importlib.import_module(f"jaxct.{name}")
-    if name == "backends":
-        return importlib.import_module("jaxct._backends").backends
+    if name in _LAZY_FUNCTIONS:
+        return getattr(importlib.import_module(_LAZY_FUNCTIONS[name]), name)
     raise AttributeError(f"module 'jaxct' has no attribute {name!r}")
 
 

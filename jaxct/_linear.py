@@ -388,3 +388,6 @@ _PRIMITIVES = {
         multiple_results=True,
     ),
 }
+
+# The operators themselves: forward, then back.
+PROJECTIONS = (_PRIMITIVES["forward"], _PRIMITIVES["back"])
