@@ -17,10 +17,11 @@ PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 # Lowest first. A module imports from its own layer and from lower ones.
 LAYERS = [
     {"geometry", "_native", "_partition", "_sharding"},
-    {"_linear", "_backends"},
+    {"_linear", "_backends", "_export"},
     {
         "projection",
         "linear",
+        "checkpoint_policies",
         "sharding",
         "pet.projection",
         "filters",
@@ -31,7 +32,7 @@ LAYERS = [
         "plot",
     },
     {"reconstruct", "nn", "io"},
-    {"pet"},
+    {"calibration", "pet"},
     {"cli", "__main__"},
 ]
 LAYER_OF = {unit: i for i, units in enumerate(LAYERS) for unit in units}
