@@ -13,6 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS.glob("*.md")])
 FIGURES = sorted(DOCS.glob("figures/*.png"))
+EXAMPLES = sorted(DOCS.glob("examples/*.py"))
 # A page whose Python is a sketch with names that the reader fills in.
 SKETCHES = {"scan-format.md"}
 
@@ -88,6 +89,16 @@ def test_figures_can_be_drawn_again(figure, tmp_path):
     drawing = runpy.run_path(str(figure.with_suffix(".py")))["draw"]()
     drawing.savefig(tmp_path / figure.name, dpi=40)
     assert (tmp_path / figure.name).stat().st_size > 5_000
+
+
+@pytest.mark.parametrize("script", EXAMPLES, ids=lambda p: p.name)
+def test_examples_are_described_and_say_how_to_run_them(script):
+    """That they keep what they promise is for test_examples.py, at a smaller size."""
+    page = (DOCS / "examples.md").read_text()
+    assert f"(examples/{script.name})" in page
+    assert f"(examples/{script.stem}.png)" in page
+    assert f"python docs/examples/{script.name} [FILE]" in script.read_text()
+    assert script.with_suffix(".png").stat().st_size < 200_000
 
 
 def commands(program: str) -> list[list[str]]:

@@ -123,15 +123,17 @@ def train_step(net: Unrolled, optimizer: nnx.Optimizer, A: jaxct.Projector, batc
 
 
 class Training(NamedTuple):
-    """The trained network, and the losses of both parts after each epoch; before the first, those of gradient steps."""
+    """The network, and as it was before; the losses of both parts of the walnut, at the start and after each epoch."""
 
     net: Unrolled
+    untrained: Unrolled
     train: list[float]
     held_out: list[float]
 
 
 def train(problem: Problem, num_epochs: int, *, num_steps: int = 4, features: int = 16, batch: int = 8) -> Training:
     net = Unrolled(num_steps, features, squared_norm(problem.A), nnx.Rngs(SEED))
+    untrained = nnx.clone(net)
     count = len(problem.train.images) // batch
     schedule = optax.cosine_decay_schedule(3e-3, num_epochs * count)
     optimizer = nnx.Optimizer(net, optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule)), wrt=nnx.Param)
@@ -144,7 +146,7 @@ def train(problem: Problem, num_epochs: int, *, num_steps: int = 4, features: in
             train_step(net, optimizer, problem.A, part)
         for part, curve in zip((problem.train, problem.held_out), losses, strict=True):
             curve.append(float(evaluate(net, problem.A, part)))
-    return Training(net, *losses)
+    return Training(net, untrained, *losses)
 
 
 def reconstruct(training: Training, problem: Problem) -> dict[str, jax.Array]:
@@ -154,10 +156,9 @@ def reconstruct(training: Training, problem: Problem) -> dict[str, jax.Array]:
         jax.vmap(lambda data, n=n: jaxct.reconstruct.cgls(problem.A, data, num_iters=n).volume)(sinograms)
         for n in (6, 8, 10, 12, 16)
     ]
-    untrained = Unrolled(len(training.net.corrections), 1, training.net.squared_norm[...], nnx.Rngs(SEED))
     return {
         "FBP": fbp,
-        "gradient steps": improve(untrained, problem.A, problem.held_out),
+        "gradient steps": improve(training.untrained, problem.A, problem.held_out),
         "CGLS": min(cgls, key=lambda x: float(jnp.mean((x - images) ** 2))),
         "network": improve(training.net, problem.A, problem.held_out),
     }
