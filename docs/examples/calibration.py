@@ -115,7 +115,7 @@ def main(target: Path) -> None:
         for name, error in errors.items()
     }
     figure = plot_slices(volumes, full.grid, title="The walnut, calibrated by its own projections")
-    figure.savefig(target, dpi=60, facecolor=figure.get_facecolor())
+    figure.savefig(target, dpi=48, facecolor=figure.get_facecolor())
 
 
 if __name__ == "__main__":
