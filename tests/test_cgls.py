@@ -103,6 +103,12 @@ def test_zero_data_give_zero(problem):
     np.testing.assert_array_equal(cgls(Matrix(jnp.asarray(problem[0])), np.zeros(ROWS), num_iters=3).volume, 0)
 
 
+def test_data_that_are_nan_show(problem):
+    matrix, data = problem
+    data[3] = np.nan
+    assert np.isnan(cgls(Matrix(jnp.asarray(matrix)), data, num_iters=3).volume).all()
+
+
 def test_float32_by_default_and_half_floats_are_widened(problem):
     matrix, data = problem
     operator = Matrix(jnp.asarray(matrix, jnp.float32))

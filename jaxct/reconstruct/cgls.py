@@ -86,8 +86,8 @@ def _step(state: CGLSState, operands: tuple[Any, Array, Array]) -> tuple[CGLSSta
     projected, length = A(state.direction), _square(state.direction)
     curvature = _square(projected) + damping**2 * length
     squared_norm = jnp.maximum(state.squared_norm, _ratio(curvature, length))
-    # A gradient that is all rounding leads nowhere or, over many iterations, far away.
-    alpha = jnp.where(state.gamma > rounding * squared_norm, _ratio(state.gamma, curvature), 0)
+    # A gradient that is all rounding leads nowhere or, over many iterations, far away. (NaN goes on being NaN.)
+    alpha = jnp.where(state.gamma <= rounding * squared_norm, 0, _ratio(state.gamma, curvature))
     volume = state.volume + alpha * state.direction
     residual = state.residual - alpha * projected
     gradient = A.T(residual) - damping**2 * volume
