@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import jaxct
+from tests.operators import random
 
 GRID = jaxct.VolumeGrid((6, 7, 8))
 CONE = jaxct.ConeBeam(
@@ -105,6 +106,29 @@ def test_traced_geometries_fail_cleanly(message, change, model):
 
     with pytest.raises(jax.errors.JaxRuntimeError, match=message):
         jax.block_until_ready(project(jnp.float32(value)))
+
+
+@pytest.mark.parametrize("model", ["joseph", "separable_footprint"])
+def test_derivatives_of_an_unsound_geometry_are_nan_and_its_neighbours_are_not(model):
+    """A batch may hold a solver's place holders; of what the operator itself makes of them it says that it cannot."""
+    volume, weights = random(1, VOLUME.shape), random(2, PROJECTIONS.shape)
+
+    def project(distance):
+        return jaxct.forward_project(volume, _cone(source_origin_distance=distance), GRID, model=model)
+
+    inside, distances = 1, jnp.array([20.0, 1.0, 21.0])
+    for derivative in (
+        lambda d: jax.grad(lambda d: jnp.vdot(project(d), weights))(d),
+        lambda d: jax.jvp(project, (d,), (1.0,))[1].ravel(),
+        lambda d: jax.jvp(
+            lambda d: jaxct.back_project(weights, _cone(source_origin_distance=d), GRID, model=model), (d,), (1.0,)
+        )[1].ravel(),
+    ):
+        together = np.asarray(jax.jit(jax.vmap(derivative))(distances))
+        assert np.isnan(together[inside]).all()
+        for i in (0, 2):
+            np.testing.assert_allclose(together[i], derivative(distances[i]), rtol=1e-4, atol=1e-4)
+        assert np.abs(together[[0, 2]]).max() > 0
 
 
 def test_a_traced_curved_detector_must_be_tangent_to_its_arc():

@@ -75,7 +75,8 @@ JAXCT_HD void pull_column(const View<T>& view, const Vec3<T>& q, const AxialColu
   const T along = view.along(q), m = magnification(view, view.beam, view.across(q), depth_in_front(view, q));
   // A voxel's weight is area_ratio * m^2 / (its extent in rows * area of the shadow).
   to.area_ratio = to.area_ratio + sum.sum / view.area_ratio;
-  const T half_area = T(0.5) / column.column.area();
+  // Of a column without a shadow nothing is asked, but nothing must become infinite either.
+  const T area = column.column.area(), half_area = T(0.5) / select(area > T(0), area, T(1));
   for (int i = 0; i < 4; ++i) by_shape[i] = by_shape[i] + sum * (i < 2 ? half_area : -half_area);
   Model::pull_shadow(view, view.beam, q, by_shape, to);
   edges.first = edges.first - sum.sum / column.slope;

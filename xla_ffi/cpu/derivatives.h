@@ -1,5 +1,8 @@
 #pragma once
 // Derivatives of the operators by the geometry, of the models that have one.
+#include <algorithm>
+#include <limits>
+
 #include "cpu/gradient_loops.h"
 #include "cpu/pose_loops.h"
 #include "cpu/ray_loops.h"
@@ -11,6 +14,13 @@ using jaxct::Direction;
 using jaxct::Model;
 using jaxct::cpu::GradientCall;
 using jaxct::cpu::TangentCall;
+
+// Of an unsound geometry: the operator itself has told of it, or it is a place holder that a solver fills in before its
+// first step and passes over what comes of it.
+template <typename T>
+void fill_with_nan(T* out, int64_t count) {
+  std::fill_n(out, count, std::numeric_limits<T>::quiet_NaN());
+}
 
 template <typename T>
 void prepare_tangents(const TangentCall<T>& tangent, int64_t b, View<Dual<T>>* views) {
@@ -38,11 +48,16 @@ Status run_tangent(Model model, Direction direction, const TangentCall<T>& tange
   const bool forward = direction == Direction::kForward;
   const int64_t volume_size = scan.voxels(), projections_size = scan.views * scan.pixels();
   for (int64_t b = 0; b < call.batch; ++b) {
-    prepare_tangents(tangent, b, views.get());
     const Item& item = call.items[b];
+    const int64_t result_size = forward ? projections_size : volume_size;
+    if (!item.sound) {
+      fill_with_nan(call.out + b * result_size, result_size);
+      continue;
+    }
+    prepare_tangents(tangent, b, views.get());
     const Problem<T, Dual<T>> problem = {
         scan, views.get(), call.in + (forward ? item.volume * volume_size : item.projections * projections_size),
-        call.out + b * (forward ? projections_size : volume_size)};
+        call.out + b * result_size};
     const Status status = with_differentiable(model, [&](auto maths) {
       using M = decltype(maths);
       if constexpr (kIsLineModel<M>)
@@ -65,6 +80,11 @@ Status run_gradient(Model model, const GradientCall<T>& gradient, const Executor
     const Scratch<View<double>> sums(call.views);
     if (!sums) return Status::kOutOfMemory;
     const Item& item = call.items[b];
+    if (!item.sound) {
+      fill_with_nan(call.out + b * call.views * 12, call.views * 12);
+      fill_with_nan(gradient.grid_bar + b * 6, 6);
+      continue;
+    }
     prepare_views(call, item, views.get());
     const GradientProblem<T> problem = {scan, views.get(), call.in + item.volume * scan.voxels(),
                                         gradient.projections + item.projections * scan.views * scan.pixels()};

@@ -1,8 +1,6 @@
 // FFI handlers: decode, check, choose the instruction set, run.
 #include "cpu/handlers.h"
 
-#include <algorithm>
-#include <limits>
 #include <string>
 
 #include "abi.h"
@@ -94,13 +92,14 @@ struct Operands {
   ffi::AnyBuffer vectors, grid;
 };
 
-// Items, and their geometries' faults. Empty if all is sound.
+// Items, and the first fault of their geometries; empty if all are sound.
 template <typename T>
 std::string list_items(Model model, const CallAttributes& a, const Operands& operands, Dimensions result,
                        std::vector<Item>& items) {
   const auto vector_dims = operands.vectors.dimensions();
   const int64_t views = vector_dims[vector_dims.size() - 3];
   const Scan scan = scan_of(a, views);
+  std::string first_fault;
   items.resize(static_cast<size_t>(batch_size(result, a.batch_axes)));
   for (size_t i = 0; i < items.size(); ++i) {
     const auto b = static_cast<int64_t>(i);
@@ -108,12 +107,16 @@ std::string list_items(Model model, const CallAttributes& a, const Operands& ope
       return operand == nullptr ? b : operand_item(b, result, operand->dimensions(), a.batch_axes);
     };
     items[i] = {place(operands.volume), place(operands.projections), place(&operands.vectors), place(&operands.grid)};
-    if (i > 0 && items[i].vectors == items[i - 1].vectors && items[i].grid == items[i - 1].grid) continue;
+    if (i > 0 && items[i].vectors == items[i - 1].vectors && items[i].grid == items[i - 1].grid) {
+      items[i].sound = items[i - 1].sound;
+      continue;
+    }
     const std::string fault = find_faults(scan, operands.vectors.typed_data<T>() + items[i].vectors * views * 12,
                                           operands.grid.typed_data<T>() + items[i].grid * 6, model);
-    if (!fault.empty()) return fault;
+    items[i].sound = fault.empty();
+    if (first_fault.empty()) first_fault = fault;
   }
-  return "";
+  return first_fault;
 }
 
 template <typename T>
@@ -173,15 +176,6 @@ ffi::Error project(ffi::ThreadPool pool, CallAttributes a, ffi::AnyBuffer in, ff
       });
 }
 
-// A derivative is taken where the operator itself has been applied: geometries that are unsound have been told of
-// there, or are place holders that solvers fill residuals with, and pass over what comes of them.
-template <typename T>
-ffi::Error fill_with_nan(std::initializer_list<ffi::Result<ffi::AnyBuffer>> results) {
-  for (ffi::Result<ffi::AnyBuffer> result : results)
-    std::fill_n(result->typed_data<T>(), result->element_count(), std::numeric_limits<T>::quiet_NaN());
-  return ffi::Error::Success();
-}
-
 template <Model kModel, Direction kDirection>
 ffi::Error project_tangent(ffi::ThreadPool pool, CallAttributes a, ffi::AnyBuffer in, ffi::AnyBuffer vectors,
                            ffi::AnyBuffer grid, ffi::AnyBuffer vectors_dot, ffi::AnyBuffer grid_dot,
@@ -202,7 +196,7 @@ ffi::Error project_tangent(ffi::ThreadPool pool, CallAttributes a, ffi::AnyBuffe
                      constexpr bool kForward = kDirection == Direction::kForward;
                      const Operands operands = {kForward ? &in : nullptr, kForward ? nullptr : &in, vectors, grid};
                      std::vector<Item> items;
-                     if (!list_items<T>(kModel, a, operands, result, items).empty()) return fill_with_nan<T>({out});
+                     list_items<T>(kModel, a, operands, result, items);
                      if (items.empty() || out->element_count() == 0) return ffi::Error::Success();
                      std::vector<Item> dots(items.size());
                      for (size_t i = 0; i < dots.size(); ++i) {
@@ -231,8 +225,7 @@ ffi::Error geometry_gradient(ffi::ThreadPool pool, CallAttributes a, ffi::AnyBuf
                      using T = decltype(number);
                      const Operands operands = {&volume, &projections, vectors, grid};
                      std::vector<Item> items;
-                     if (!list_items<T>(kModel, a, operands, result, items).empty())
-                       return fill_with_nan<T>({vectors_bar, grid_bar});
+                     list_items<T>(kModel, a, operands, result, items);
                      if (items.empty()) return ffi::Error::Success();
                      const GradientCall<T> call = {
                          call_of(a, items, operands, volume.typed_data<T>(), vectors_bar->typed_data<T>()),

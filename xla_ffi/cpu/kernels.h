@@ -18,6 +18,7 @@ struct Executor {
 // One call: `batch` independent problems. Item b reads volume / projections / geometry number items[b].*
 struct Item {
   int64_t volume, projections, vectors, grid;
+  bool sound = true;  // or its derivatives are NaN
 };
 
 template <typename T>
