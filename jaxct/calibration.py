@@ -13,7 +13,7 @@ from any model.
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Unpack
 
 import jax
 import jax.numpy as jnp
@@ -26,7 +26,7 @@ from jaxct.geometry import VolumeGrid
 from jaxct.geometry._base import Geometry
 from jaxct.projection import Projector
 from jaxct.reconstruct.cgls import cgls
-from jaxct.reconstruct.run import Callback, iterate
+from jaxct.reconstruct.run import LoopOptions, iterate
 
 GeometryOf = Callable[[Any], Geometry]
 
@@ -66,8 +66,7 @@ def calibrate(
     volume_iters: int = 10,
     ramp_power: float = 0.5,
     model: str = "joseph",
-    callback: Callback | None = None,
-    progress: bool = False,
+    **loop: Unpack[LoopOptions],
 ) -> Calibration:
     r"""Parameters of a geometry by Gauss-Newton on ``phi(theta)``, the volume being eliminated.
 
@@ -90,10 +89,8 @@ def calibrate(
         ramp_power: F is the ramp filter to half this power: 0 for plain least squares, 1 for the weighting of filtered
             back projection, which sees finer detail and draws from less far.
         model: "joseph" or "separable_footprint".
-        callback: ``callback(iteration, state, record)`` after each step with a :class:`CalibrationState`; True stops.
-        progress: show a progress bar.
-
-    With a callback or a progress bar, Ctrl-C raises no KeyboardInterrupt: the result is that of the last whole step.
+        loop: callback (with a :class:`CalibrationState`), progress, stop, checkpoint: see
+            :class:`~jaxct.reconstruct.LoopOptions`.
 
     Returns:
         A :class:`Calibration`.
@@ -113,9 +110,7 @@ def calibrate(
         volume_iters,
     )
     start = CalibrationState(vector, jnp.full_like(vector, jnp.inf), jnp.zeros(grid.shape, projections.dtype))
-    state, history = iterate(
-        _gauss_newton, start, problem, num_iters=num_iters, callback=callback, progress=progress, label="calibration"
-    )
+    state, history = iterate(_gauss_newton, start, problem, num_iters=num_iters, label="calibration", **loop)
     return Calibration(unravel(state.parameters), unravel(state.standard_errors), state.volume, history)
 
 

@@ -181,6 +181,10 @@ class Projector:
         """The transpose."""
         return TransposedProjector(self)
 
+    def __getitem__(self, views: int | slice | ArrayLike) -> "Projector":
+        """The projector of some views: a slice, an index array (may be traced) or a concrete mask."""
+        return dataclasses.replace(self, geometry=self.geometry[views])
+
     def __call__(self, volume: ArrayLike) -> jax.Array:
         return linear.forward_project(volume, self.geometry, self.grid, model=self.model, precision=self.precision)
 

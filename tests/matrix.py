@@ -15,7 +15,10 @@ class Matrix:
     values: jax.Array
 
     in_shape = COLS
-    out_shape = (ROWS,)
+
+    @property
+    def out_shape(self):
+        return (self.values.shape[0],)
 
     @property
     def T(self):  # noqa: N802
@@ -23,3 +26,6 @@ class Matrix:
 
     def __call__(self, x):
         return self.values @ x.ravel()
+
+    def __getitem__(self, rows):
+        return Matrix(self.values[rows])

@@ -31,7 +31,8 @@ LAYERS = [
         "priors",
         "plot",
     },
-    {"reconstruct", "nn", "io"},
+    {"nn", "io"},
+    {"reconstruct"},
     {"calibration", "pet"},
     {"cli", "__main__"},
 ]
@@ -106,8 +107,13 @@ def requirement_names(requirements: list[str]) -> set[str]:
     return {re.match(r"[\w-]+", r).group() for r in requirements}
 
 
+# What is not imported by the name that it is installed by.
+DISTRIBUTIONS = {"orbax": "orbax-checkpoint"}
+
+
 def third_party(tree: ast.AST) -> set[str]:
-    return {n.split(".")[0] for n in imports(tree)} - set(sys.stdlib_module_names) - {"jaxct"}
+    names = {n.split(".")[0] for n in imports(tree)} - set(sys.stdlib_module_names) - {"jaxct"}
+    return {DISTRIBUTIONS.get(name, name) for name in names}
 
 
 def eager_statements(tree: ast.Module) -> ast.Module:

@@ -1,12 +1,12 @@
 """Conjugate gradients for least squares."""
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Unpack
 
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from jaxct.reconstruct.run import Callback, LinearOperator, Result, check_data, iterate
+from jaxct.reconstruct.run import LinearOperator, LoopOptions, Result, check_data, iterate
 
 
 class CGLSState(NamedTuple):
@@ -27,8 +27,7 @@ def cgls(
     num_iters: int,
     init: ArrayLike | None = None,
     damping: ArrayLike = 0.0,
-    callback: Callback | None = None,
-    progress: bool = False,
+    **loop: Unpack[LoopOptions],
 ) -> Result:
     r"""Minimise ``|A x - data|^2 + damping^2 |x|^2`` by conjugate gradients on the normal equations, never formed.
 
@@ -43,11 +42,8 @@ def cgls(
         num_iters: number of iterations (static under ``jit``).
         init: first iterate, of shape ``A.in_shape``; zero if None.
         damping: Tikhonov weight.
-        callback: ``callback(iteration, state, record)`` after each iteration with a :class:`CGLSState`; True stops.
-        progress: show a progress bar.
-
-    With a callback or a progress bar, Ctrl-C raises no KeyboardInterrupt: it is swallowed, and the last whole
-    iterate is returned with the history up to it, shorter than ``num_iters``.
+        loop: callback (with a :class:`CGLSState`), progress, stop, checkpoint: see
+            :class:`~jaxct.reconstruct.LoopOptions`.
 
     Returns:
         ``Result(volume, history)``; the history has ``residual_norm`` = ``|data - A x|`` (by the recurrence) and
@@ -66,9 +62,7 @@ def cgls(
     damping = jnp.asarray(damping, data.dtype)
     state = _start(A, data, init, damping)
     rounding = jnp.finfo(data.dtype).eps ** 2 * _square(data)
-    state, history = iterate(
-        _step, state, (A, damping, rounding), num_iters=num_iters, callback=callback, progress=progress, label="CGLS"
-    )
+    state, history = iterate(_step, state, (A, damping, rounding), num_iters=num_iters, label="CGLS", **loop)
     return Result(state.volume, history)
 
 

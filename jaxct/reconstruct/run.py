@@ -1,4 +1,4 @@
-"""The loop that iterative algorithms share: compiled steps, a history, a callback, a progress bar, a clean stop.
+"""The loop that iterative algorithms share: compiled steps, a history, a progress bar, stopping rules, checkpoints.
 
 An algorithm is a step ``step(state, operands) -> (state, record)``. ``record`` is a dict of scalars, one row of the
 history. What does not change (the operator, weights) goes into ``operands``, a pytree, so that large arrays are
@@ -6,18 +6,24 @@ arguments of the compiled step and not constants in it.
 """
 
 import functools
+import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypedDict, TypeVar, Unpack
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
+from jaxct.geometry import _validate
+from jaxct.reconstruct import _checkpoint
+
 State = TypeVar("State", bound=NamedTuple)
 Step = Callable[[State, Any], tuple[State, dict[str, Array]]]
 Callback = Callable[[int, Any, dict[str, float]], bool | None]
+Stop = Callable[[Any, Any, dict[str, float]], Any]
 
 
 class LinearOperator(Protocol):
@@ -47,21 +53,43 @@ class Result(NamedTuple):
     history: dict[str, Array]
 
 
+class LoopOptions(TypedDict, total=False):
+    """How a long run behaves: keyword arguments that every iterative algorithm takes and hands on to :func:`iterate`.
+
+    With any of them the steps are called from Python, each compiled once, and the arguments must be concrete. Ctrl-C
+    then raises no KeyboardInterrupt: the loop ends, and the last whole iterate is returned with the history up to it.
+
+    Attributes:
+        callback: called as ``callback(iteration, state, record)`` after each step, iterations counted from 1, record
+            holding floats; returning True stops.
+        progress: show a progress bar (with rich, else not at all).
+        stop: a rule of :mod:`jaxct.reconstruct.stopping`, or any ``stop(previous_state, state, record)``; True stops.
+        checkpoint: a folder for the run's state, made if need be. Where it holds an earlier part of the same run, the
+            run goes on from there and ends in the same bits as if it had never been interrupted; what belongs to
+            another run is refused. Needs ``jaxct[io]``.
+        checkpoint_every: iterations between two checkpoints, 10 if not given; the last one, and the one that Ctrl-C
+            ends, are kept as well.
+    """
+
+    callback: Callback | None
+    progress: bool
+    stop: Stop | None
+    checkpoint: str | os.PathLike[str] | None
+    checkpoint_every: int
+
+
 def iterate(
     step: Step,
     state: State,
     operands: Any = (),
     *,
     num_iters: int,
-    callback: Callback | None = None,
-    progress: bool = False,
     label: str = "",
+    **loop: Unpack[LoopOptions],
 ) -> tuple[State, dict[str, Array]]:
     """Run ``num_iters`` steps.
 
-    Without callback and progress this is one ``lax.scan``: it works under ``jit`` and ``vmap`` and is differentiable.
-    Otherwise each step is compiled once and called from Python. Ctrl-C then raises no KeyboardInterrupt: the loop ends
-    and the last whole state is returned with the history up to it, shorter than ``num_iters``.
+    Without options for the loop this is one ``lax.scan``: it works under ``jit`` and ``vmap`` and is differentiable.
 
     Args:
         step: a function defined once (not a closure made per call), so that its compiled form is found again.
@@ -69,25 +97,34 @@ def iterate(
         operands: what the step needs and does not change, a pytree. Leaves that are not arrays (an operator that is no
             pytree) are allowed, at the price of compiling anew on every call.
         num_iters: number of steps.
-        callback: called as ``callback(iteration, state, record)`` after each step, iterations counted from 1, record
-            holding floats; returning True stops.
-        progress: show a progress bar (with rich, else not at all).
-        label: what the bar is called.
+        label: the algorithm's name: what the progress bar is called, and part of what tells one run from another.
+        loop: see :class:`LoopOptions`.
 
     Returns:
         The last state, and the history as a dict of arrays with one entry per step.
 
     Raises:
-        TypeError, ValueError: for a number of iterations that is no natural number.
-        ValueError: for a callback or progress under ``jit``, ``vmap`` or ``grad``.
+        TypeError, ValueError: for a number of iterations that is no natural number, and options that are unknown.
+        ValueError: for options of the loop under ``jit``, ``vmap`` or ``grad``; a checkpoint of another run.
     """
     check_num_iters(num_iters)
+    options = _check_loop(loop)
     arrays, bind = _split(operands)
-    if callback is None and not progress:
+    asked = [name for name in ("callback", "progress", "stop", "checkpoint") if options.get(name)]
+    if not asked:
         return _scan(step, state, arrays, bind, num_iters)
     if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((state, arrays))):
-        raise ValueError("callback, progress: need concrete arrays; under jit, vmap or grad leave them out")
-    return _loop(step, state, arrays, bind, num_iters, callback, progress, label)
+        raise ValueError(f"{', '.join(asked)}: need concrete arrays; under jit, vmap or grad leave them out")
+    return _loop(step, state, arrays, bind, num_iters, label, options)
+
+
+def _check_loop(loop: LoopOptions) -> LoopOptions:
+    unknown = sorted(set(loop) - LoopOptions.__annotations__.keys())
+    if unknown:
+        known = ", ".join(LoopOptions.__annotations__)
+        raise TypeError(f"unexpected keyword argument {unknown[0]!r}; of the loop there are {known}")
+    _validate.count("checkpoint_every", loop.get("checkpoint_every", 1))
+    return loop
 
 
 def check_num_iters(num_iters: int) -> None:
@@ -171,40 +208,53 @@ def _loop(
     arrays: tuple,
     bind: _Bind,
     num_iters: int,
-    callback: Callback | None,
-    progress: bool,
     label: str,
+    options: LoopOptions,
 ) -> tuple[State, dict[str, Array]]:
     compiled = _compiled(_one_step, bind, ("step", "bind"))
-    records: list[dict[str, Array]] = []
-    with _progress_bar(num_iters, label, progress) as advance:
+    callback, stop = options.get("callback"), options.get("stop")
+    every = options.get("checkpoint_every", 10)
+    rows = jax.eval_shape(lambda s, a: step(s, bind(a))[1], state, arrays)
+    with (
+        _checkpoint.opened(options.get("checkpoint"), label, state, arrays) as kept,
+        _progress_bar(num_iters, label, options.get("progress", False)) as advance,
+    ):
+        done, state, records = kept.restore(state, rows, num_iters)
+        advance(done, {})
+        saved = done
         try:
-            for iteration in range(1, num_iters + 1):
-                # Assigned together, so that an interrupt leaves a whole state behind.
-                state, record = jax.block_until_ready(compiled(state, arrays, step=step, bind=bind))
+            while done < num_iters:
+                following, record = jax.block_until_ready(compiled(state, arrays, step=step, bind=bind))
                 records.append(record)
+                # At once, and after the record: wherever an interrupt comes, state and count belong together.
+                previous, state, done = state, following, done + 1
                 values = {name: float(value) for name, value in record.items()}
-                advance(values)
-                if callback is not None and callback(iteration, state, values):
+                advance(1, values)
+                if (callback is not None and callback(done, state, values)) or (
+                    stop is not None and stop(previous, state, values)
+                ):
                     break
+                if done % every == 0 or done == num_iters:
+                    kept.save(done, state, records)
+                    saved = done
         except KeyboardInterrupt:
-            pass
-    if records:
-        return state, jax.tree.map(lambda *rows: jnp.stack(rows), *records)
-    names = jax.eval_shape(lambda s, a: step(s, bind(a))[1], state, arrays)
-    return state, jax.tree.map(lambda row: jnp.zeros((0, *row.shape), row.dtype), names)
+            if saved < done:
+                kept.save(done, state, records[:done])
+    if done == 0:
+        return state, {name: jnp.zeros((0, *row.shape), row.dtype) for name, row in rows.items()}
+    return state, jax.tree.map(lambda *values: jnp.stack(values), *records[:done])
 
 
 @contextmanager
-def _progress_bar(total: int, label: str, shown: bool) -> Iterator[Callable[[dict[str, float]], None]]:
-    """A rich progress bar with what the last step recorded; nothing where rich is not installed."""
+def _progress_bar(total: int, label: str, shown: bool) -> Iterator[Callable[[int, dict[str, float]], None]]:
+    """A rich progress bar with what the last step recorded and the rate; nothing where rich is not installed."""
     try:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
     except ImportError:
         shown = False
     if not shown:
-        yield lambda record: None
+        yield lambda steps, record: None
         return
     columns = (
         TextColumn("{task.description}"),
@@ -215,9 +265,14 @@ def _progress_bar(total: int, label: str, shown: bool) -> Iterator[Callable[[dic
     )
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task(label, total=total, note="")
+        start, here = time.perf_counter(), 0
 
-        def advance(record: dict[str, float]) -> None:
-            note = "  ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in record.items())
-            bar.update(task, advance=1, note=note)
+        def advance(steps: int, record: dict[str, float]) -> None:
+            nonlocal here
+            values = [f"{name.replace('_', ' ')} {value:.4g}" for name, value in record.items()]
+            if record:
+                here += steps
+                values.append(f"{here / (time.perf_counter() - start):.3g}/s")
+            bar.update(task, advance=steps, note="  ".join(values))
 
         yield advance

@@ -1,6 +1,6 @@
 """The simultaneous iterative reconstruction technique."""
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Unpack
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +9,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from jaxct.geometry import _validate
-from jaxct.reconstruct.run import Callback, LinearOperator, Result, check_data, iterate
+from jaxct.reconstruct.run import LinearOperator, LoopOptions, Result, check_data, iterate
 
 
 class SIRTState(NamedTuple):
@@ -37,8 +37,7 @@ def sirt(
     relaxation: ArrayLike = 1.0,
     lower: ArrayLike | None = None,
     upper: ArrayLike | None = None,
-    callback: Callback | None = None,
-    progress: bool = False,
+    **loop: Unpack[LoopOptions],
 ) -> Result:
     r"""Minimise ``|data - A x|_R`` within bounds, by ``x <- clip(x + relaxation C A^T R (data - A x), lower, upper)``.
 
@@ -63,11 +62,8 @@ def sirt(
         lower: least value of a voxel, a scalar or an array that broadcasts to ``A.in_shape``; 0 is usual for
             attenuation, None for no bound.
         upper: greatest value, likewise. An array that is 0 outside the object and infinite in it acts as a mask.
-        callback: ``callback(iteration, state, record)`` after each iteration with a :class:`SIRTState`; True stops.
-        progress: show a progress bar.
-
-    With a callback or a progress bar, Ctrl-C raises no KeyboardInterrupt: it is swallowed, and the last whole
-    iterate is returned with the history up to it, shorter than ``num_iters``.
+        loop: callback (with a :class:`SIRTState`), progress, stop, checkpoint: see
+            :class:`~jaxct.reconstruct.LoopOptions`.
 
     Returns:
         ``Result(volume, history)``; the history has ``residual_norm`` = ``|data - A x|_R`` after each iteration.
@@ -89,9 +85,7 @@ def sirt(
     step_size = relaxation * _reciprocal(A.T(jnp.ones(A.out_shape, data.dtype)))
     state = SIRTState(jnp.zeros(A.in_shape, data.dtype), data) if init is None else SIRTState(init, data - A(init))
     operands = _Operands(A, data, row_weights, step_size, lower, upper)
-    state, history = iterate(
-        _step, state, operands, num_iters=num_iters, callback=callback, progress=progress, label="SIRT"
-    )
+    state, history = iterate(_step, state, operands, num_iters=num_iters, label="SIRT", **loop)
     return Result(state.volume, history)
 
 

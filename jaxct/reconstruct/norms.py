@@ -1,0 +1,52 @@
+"""The norm of an operator, which step sizes are made of."""
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from jaxct.geometry import _validate
+from jaxct.reconstruct.run import LinearOperator
+
+
+def squared_norm(A: LinearOperator, *, num_iters: int = 12, dtype: Any = None) -> Array:  # noqa: N803
+    """An upper estimate of the largest eigenvalue of ``A^T A``, the square of A's norm.
+
+    Lanczos' process on ``A^T A``. Its largest Ritz value is below the largest eigenvalue, and that lies within the Ritz
+    pair's residual of it as soon as the two belong together; so their sum is returned. Projectors have weights that are
+    not negative and a smooth leading eigenvector, and start near it: for them 12 steps are within 1 % above. One
+    application of A and of its transpose a step.
+
+    Args:
+        A: a linear operator with a matched transpose.
+        num_iters: steps (static under ``jit``), at most as many as there are unknowns.
+        dtype: of the computation; the default float type if None.
+
+    Returns:
+        A scalar.
+
+    Raises:
+        TypeError, ValueError: ``num_iters`` that is no positive integer.
+
+    References:
+        G. H. Golub and C. F. Van Loan, "Matrix Computations", 4th ed., Johns Hopkins 2013, section 10.1.
+    """
+    num_iters = min(_validate.count("num_iters", num_iters), math.prod(A.in_shape))
+    # Not exactly constant: a start that is orthogonal to the leading eigenvector would never see it.
+    start = 1 + 0.1 * jax.random.normal(jax.random.key(0), A.in_shape, dtype or jnp.result_type(float))
+    first = start / jnp.linalg.norm(start.ravel())
+
+    def step(carry, _):
+        before, here, beta = carry
+        image = A.T(A(here)) - beta * before
+        alpha = jnp.vdot(here, image)
+        image = image - alpha * here
+        beta = jnp.linalg.norm(image.ravel())
+        return (here, image / jnp.where(beta > 0, beta, 1), beta), (alpha, beta)
+
+    carry = (jnp.zeros_like(first), first, jnp.zeros((), first.dtype))
+    _, (alpha, beta) = jax.lax.scan(step, carry, length=num_iters)
+    values, vectors = jnp.linalg.eigh(jnp.diag(alpha) + jnp.diag(beta[:-1], 1) + jnp.diag(beta[:-1], -1))
+    return values[-1] + beta[-1] * jnp.abs(vectors[-1, -1])

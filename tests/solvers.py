@@ -1,0 +1,39 @@
+"""The iterative algorithms by name, with a small problem that suits each: to be listed here is to be tested."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from jaxct import reconstruct
+from tests.matrix import COLS, ROWS
+
+
+@dataclass(frozen=True)
+class Solver:
+    """``run(A, data, num_iters=..., **options)``; the data are those of a positive image, with a little noise."""
+
+    run: Callable[..., reconstruct.Result]
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def __call__(self, A: Any, data: Any, **options: Any) -> reconstruct.Result:  # noqa: N803
+        return self.run(A, data, **{"num_iters": 6, **self.options, **options})
+
+    def __repr__(self) -> str:
+        return self.run.__name__
+
+
+SOLVERS = [
+    Solver(reconstruct.cgls, {"damping": 0.1}),
+    Solver(reconstruct.sirt, {"relaxation": 1.5, "lower": 0.0}),
+]
+
+
+def positive_problem() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A matrix without negative weights, an image, and its data."""
+    rng = np.random.default_rng(0)
+    matrix = rng.uniform(size=(ROWS, 6)) * (rng.uniform(size=(ROWS, 6)) < 0.5)
+    matrix[np.arange(ROWS), np.arange(ROWS) % 6] += 1
+    image = rng.uniform(0.5, 2, size=COLS)
+    return matrix, image, matrix @ image.ravel() + rng.uniform(0, 0.05, size=ROWS)
