@@ -131,6 +131,33 @@ def test_gauss_newton_products(case, model):
         )
 
 
+@pytest.mark.parametrize("model", DIFFERENTIABLE_MODELS)
+def test_jacobians_in_either_mode(model):
+    """Of the bare operators in a few parameters; and the Hessian that Gauss and Newton approximate, by products."""
+    with jax.enable_x64(True):
+        x, (geometry, grid), _ = set_up(next(case for case in CASES if case.name == "cone_flat"))
+        y = random(2, geometry.projection_shape)
+
+        def residual(parameters):
+            moved = dataclasses.replace(
+                geometry,
+                detector_offset=geometry.detector_offset + parameters[:2],
+                source_origin_distance=geometry.source_origin_distance + parameters[2],
+            )
+            return linear.forward_project(x, moved, grid, model=model) - y
+
+        at = jnp.zeros(3)
+        forward, reverse = jax.jacfwd(residual)(at), jax.jacrev(residual)(at)
+        assert forward.shape == (*y.shape, 3)
+        assert relative_error(forward, reverse) < 1e-11
+        value, push = jax.linearize(residual, at)
+        (pulled,) = jax.linear_transpose(push, at)(value)
+        np.testing.assert_allclose(pulled, jax.grad(lambda p: 0.5 * jnp.sum(residual(p) ** 2))(at), rtol=1e-11)
+        (product,) = jax.linear_transpose(push, at)(push(jnp.array([0.3, -0.2, 0.1])))
+        columns = np.asarray(forward).reshape(-1, 3)
+        np.testing.assert_allclose(product, columns.T @ columns @ np.array([0.3, -0.2, 0.1]), rtol=1e-10)
+
+
 # Moved at random, the vectors of a curved detector would leave its arc.
 @pytest.mark.parametrize(("case", "model"), [p for p in SOME if p[0].name != "cone_curved_tilted"], ids=str)
 def test_under_vmap_scan_and_checkpoint(case, model):
