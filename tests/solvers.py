@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from jaxct import reconstruct
+from jaxct.reconstruct.landweber import landweber
 from tests.matrix import COLS, ROWS
 
 
@@ -27,6 +28,7 @@ class Solver:
 SOLVERS = [
     Solver(reconstruct.cgls, {"damping": 0.1}),
     Solver(reconstruct.sirt, {"relaxation": 1.5, "lower": 0.0}),
+    Solver(landweber, {"relaxation": 1.5, "lower": 0.0}),
 ]
 
 

@@ -2,13 +2,12 @@
 
 from typing import Any, NamedTuple, Unpack
 
-import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from jaxct.geometry import _validate
+from jaxct.reconstruct._arithmetic import reciprocal
+from jaxct.reconstruct._checks import check_bounds, check_relaxation
 from jaxct.reconstruct.run import LinearOperator, LoopOptions, Result, check_data, iterate
 
 
@@ -79,10 +78,10 @@ def sirt(
         analysis and improvement of SIRT", IEEE Trans. Med. Imaging 27 (2008) 918-924.
     """
     data, init = check_data(A, data, init)
-    relaxation = _check_relaxation(relaxation).astype(data.dtype)
-    lower, upper = _check_bounds(lower, upper, tuple(A.in_shape), data.dtype)
-    row_weights = _reciprocal(A(jnp.ones(A.in_shape, data.dtype)))
-    step_size = relaxation * _reciprocal(A.T(jnp.ones(A.out_shape, data.dtype)))
+    relaxation = check_relaxation(relaxation).astype(data.dtype)
+    lower, upper = check_bounds(lower, upper, tuple(A.in_shape), data.dtype)
+    row_weights = reciprocal(A(jnp.ones(A.in_shape, data.dtype)))
+    step_size = relaxation * reciprocal(A.T(jnp.ones(A.out_shape, data.dtype)))
     state = SIRTState(jnp.zeros(A.in_shape, data.dtype), data) if init is None else SIRTState(init, data - A(init))
     operands = _Operands(A, data, row_weights, step_size, lower, upper)
     state, history = iterate(_step, state, operands, num_iters=num_iters, label="SIRT", **loop)
@@ -94,45 +93,3 @@ def _step(state: SIRTState, operands: _Operands) -> tuple[SIRTState, dict[str, A
     volume = jnp.clip(state.volume + step_size * A.T(row_weights * state.residual), lower, upper)
     residual = data - A(volume)
     return SIRTState(volume, residual), {"residual_norm": jnp.sqrt(jnp.vdot(residual, row_weights * residual))}
-
-
-@jax.jit
-def _reciprocal(sums: Array) -> Array:
-    """1 / sums, 0 where the sums vanish. NaN stays NaN."""
-    # Without the margin a sum that is nothing but rounding would make an enormous weight, or an infinite one.
-    vanishes = sums <= jnp.finfo(sums.dtype).eps * jnp.max(sums)
-    return jnp.where(vanishes, 0, 1 / jnp.where(vanishes, 1, sums))
-
-
-def _check_relaxation(relaxation: ArrayLike) -> Array:
-    with jax.ensure_compile_time_eval():  # inside jit, too, a number is looked at now
-        value = _validate.scalar("relaxation", relaxation)
-        if _validate.concrete(value) and not 0 < value < 2:
-            raise ValueError(f"relaxation must be above 0 and below 2, got {value:g}")
-    return value
-
-
-def _check_bounds(
-    lower: ArrayLike | None, upper: ArrayLike | None, shape: tuple[int, ...], dtype: Any
-) -> tuple[Array | None, Array | None]:
-    with jax.ensure_compile_time_eval():
-        low, high = _bound("lower", lower, shape, dtype), _bound("upper", upper, shape, dtype)
-        if low is not None and high is not None and _validate.concrete(low, high):
-            crossed = np.asarray(low > high)
-            if crossed.any():
-                first = (b[crossed][0] for b in np.broadcast_arrays(np.asarray(low), np.asarray(high)))
-                raise ValueError("lower must nowhere be above upper, got {:g} above {:g}".format(*first))
-    return low, high
-
-
-def _bound(name: str, value: ArrayLike | None, shape: tuple[int, ...], dtype: Any) -> Array | None:
-    if value is None:
-        return None
-    array = _validate.floats(name, value, finite=False)
-    try:
-        fits = np.broadcast_shapes(array.shape, shape) == shape
-    except ValueError:
-        fits = False
-    if not fits:
-        raise ValueError(f"{name} must broadcast to the operator's shape {shape}, got shape {array.shape}")
-    return array.astype(dtype)
