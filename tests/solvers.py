@@ -8,6 +8,8 @@ import numpy as np
 
 from jaxct import reconstruct
 from jaxct.reconstruct.landweber import landweber
+from jaxct.reconstruct.lsmr import lsmr
+from jaxct.reconstruct.lsqr import lsqr
 from tests.matrix import COLS, ROWS
 
 
@@ -29,6 +31,8 @@ SOLVERS = [
     Solver(reconstruct.cgls, {"damping": 0.1}),
     Solver(reconstruct.sirt, {"relaxation": 1.5, "lower": 0.0}),
     Solver(landweber, {"relaxation": 1.5, "lower": 0.0}),
+    Solver(lsmr, {"damping": 0.1}),
+    Solver(lsqr, {"damping": 0.1}),
 ]
 
 
