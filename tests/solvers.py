@@ -10,6 +10,7 @@ from jaxct import reconstruct
 from jaxct.reconstruct.landweber import landweber
 from jaxct.reconstruct.lsmr import lsmr
 from jaxct.reconstruct.lsqr import lsqr
+from jaxct.reconstruct.sart import os_sart, sart
 from tests.matrix import COLS, ROWS
 
 
@@ -33,6 +34,8 @@ SOLVERS = [
     Solver(landweber, {"relaxation": 1.5, "lower": 0.0}),
     Solver(lsmr, {"damping": 0.1}),
     Solver(lsqr, {"damping": 0.1}),
+    Solver(os_sart, {"num_subsets": 4, "order": "random", "lower": 0.0}),
+    Solver(sart, {"relaxation": 0.5}),
 ]
 
 
