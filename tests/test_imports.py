@@ -29,6 +29,7 @@ LAYERS = [
         "phantoms",
         "metrics",
         "priors",
+        "wavelets",
         "plot",
     },
     {"nn", "io"},
