@@ -10,6 +10,8 @@ from jaxct import reconstruct
 from jaxct.reconstruct.landweber import landweber
 from jaxct.reconstruct.lsmr import lsmr
 from jaxct.reconstruct.lsqr import lsqr
+from jaxct.reconstruct.mlem import mlem
+from jaxct.reconstruct.osem import osem
 from jaxct.reconstruct.sart import os_sart, sart
 from tests.matrix import COLS, ROWS
 
@@ -36,6 +38,8 @@ SOLVERS = [
     Solver(lsqr, {"damping": 0.1}),
     Solver(os_sart, {"num_subsets": 4, "order": "random", "lower": 0.0}),
     Solver(sart, {"relaxation": 0.5}),
+    Solver(mlem, {"background": 0.02}),
+    Solver(osem, {"num_subsets": 3, "order": "random"}),
 ]
 
 

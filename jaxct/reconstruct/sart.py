@@ -137,7 +137,8 @@ def os_sart(
     volume = jnp.zeros(A.in_shape, data.dtype) if init is None else init
     state = SARTState(volume, jax.random.key(0) if key is None else key)
     operands = _Operands(A, data, row_weights, column_sums, subsets, relaxation, lower, upper)
-    state, history = iterate(_pass, state, operands, num_iters=num_iters, label="SART", **loop)
+    label = "SART in random order" if subsets.random else "SART"
+    state, history = iterate(_pass, state, operands, num_iters=num_iters, label=label, **loop)
     return Result(state.volume, history)
 
 

@@ -1,0 +1,53 @@
+"""What algorithms for counts share: checks, the likelihood, and the step of expectation maximisation."""
+
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import ArrayLike
+
+from jaxct.reconstruct._arithmetic import ratio
+from jaxct.reconstruct._checks import check_nonnegative, require_nonnegative
+from jaxct.reconstruct.run import LinearOperator, check_data
+
+
+def check_counts(
+    A: LinearOperator,  # noqa: N803
+    data: ArrayLike,
+    init: ArrayLike | None,
+    background: ArrayLike | None,
+) -> tuple[Array, Array | None, Array | None]:
+    """Data, init and background, of one floating dtype; none of them negative."""
+    counts, start = check_data(A, data, init)
+    require_nonnegative("data", data)
+    if init is not None:
+        require_nonnegative("init", init)
+    if background is not None:
+        background = check_nonnegative("background", background, tuple(A.out_shape), counts.dtype)
+    return counts, start, background
+
+
+def log_likelihood(data: Array, expected: Array) -> Array:
+    """``sum_i y_i log(m_i / y_i) - (m_i - y_i)``: the logarithm of how much less likely the data y are if m is expected
+    than if y were. Rays of which nothing is expected are left out.
+
+    Without the constant that this takes off small differences would not show in single precision.
+    """
+    excess = jnp.where(expected == 0, 0, ratio(expected - data, data))
+    return jnp.sum(jnp.where(data == 0, -expected, data * (jnp.log1p(excess) - excess)))
+
+
+def first_image(data: Array, init: Array | None, sensitivity: Array) -> Array:
+    """The image that is given or the uniform one with as many counts as the data; zero where sensitivity vanishes."""
+    total = jnp.sum(jnp.where(_vanishes(sensitivity), 0, sensitivity))
+    image = ratio(jnp.sum(data), total) if init is None else init
+    return jnp.where(_vanishes(sensitivity), 0, image)
+
+
+def em_step(volume: Array, sensitivity: Array, back_projected: Array) -> Array:
+    """``x / s * b``, with b the back projection of ``y / m``; x itself where the sensitivity vanishes."""
+    vanishes = _vanishes(sensitivity)
+    return jnp.where(vanishes, volume, volume / jnp.where(vanishes, 1, sensitivity) * back_projected)
+
+
+def _vanishes(sensitivity: Array) -> Array:
+    """Or is nothing but rounding of the others."""
+    return sensitivity <= jnp.finfo(sensitivity.dtype).eps * jnp.max(sensitivity)

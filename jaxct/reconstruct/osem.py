@@ -1,0 +1,114 @@
+"""Expectation maximisation by ordered subsets of the views."""
+
+from typing import Any, NamedTuple, Unpack
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import ArrayLike
+
+from jaxct.reconstruct._arithmetic import ratio
+from jaxct.reconstruct._checks import check_views
+from jaxct.reconstruct._poisson import check_counts, em_step, first_image, log_likelihood
+from jaxct.reconstruct._subset_sums import kept_sums, sums_of
+from jaxct.reconstruct.run import LoopOptions, Result, iterate
+from jaxct.reconstruct.subsets import Subsets, ViewOperator, ordered_subsets
+
+
+class OSEMState(NamedTuple):
+    """State of :func:`osem`: iterate, key of the random orders to come."""
+
+    volume: Array
+    key: Array
+
+
+class _Operands(NamedTuple):
+    A: Any
+    data: Array
+    background: Array | None
+    sensitivities: Array | None
+    subsets: Subsets
+
+
+def osem(
+    A: ViewOperator,  # noqa: N803
+    data: ArrayLike,
+    *,
+    num_iters: int,
+    num_subsets: int,
+    init: ArrayLike | None = None,
+    background: ArrayLike | None = None,
+    order: str = "herman_meyer",
+    key: Array | None = None,
+    **loop: Unpack[LoopOptions],
+) -> Result:
+    r"""The step of :func:`~jaxct.reconstruct.mlem` for one subset of the views after the other.
+
+    For each subset s, with its rows A_s, its data and its background, in turn
+
+        x <- x / (A_s^T 1) * A_s^T (data_s / (A_s x + background_s))
+
+    An iteration is one pass over all subsets. At first it does what about as many iterations of MLEM do; it does not
+    converge, but to a cycle about the most likely image, unless the data are without noise. A subset leaves a voxel as
+    it is that it does not see. With one subset this is MLEM.
+
+    One application of A and of its transpose an iteration, and two of the transpose to start. The sensitivities
+    ``A_s^T 1`` take one volume a subset: above 8 subsets they are not kept but computed anew in every pass, by one more
+    application of the transpose an iteration.
+
+    Args:
+        A: a linear operator with weights that are not negative, a matched transpose and views to choose from, the
+            leading axis of its data.
+        data: counts, not negative, of shape ``A.out_shape``. They need not be whole numbers.
+        num_iters: number of passes (static under ``jit``).
+        num_subsets: from 1 to the number of views.
+        init: first iterate, not negative, of shape ``A.in_shape``; if None the uniform image whose projections have
+            the total of the data.
+        background: what is expected besides the image (randoms and scatter), not negative, a scalar or an array that
+            broadcasts to ``A.out_shape``; none if None.
+        order: of the subsets, see :func:`~jaxct.reconstruct.ordered_subsets`; "random" draws one for each pass.
+        key: a ``jax.random`` key for these; that of seed 0 if None.
+        loop: callback (with an :class:`OSEMState`), progress, stop, checkpoint: see
+            :class:`~jaxct.reconstruct.LoopOptions`.
+
+    Returns:
+        ``Result(volume, history)``; the history has ``log_likelihood`` and ``total`` as MLEM's has, but summed over the
+        subsets as each found its own part before its step, so that the numbers of the first pass start at ``init``.
+        (Those of the last image would cost one more application of A.)
+
+    Raises:
+        ValueError: where a shape does not fit the operator, for a negative number of iterations, a number of subsets
+            that there cannot be, an unknown order, for counts, an initial image or a background that are negative.
+            Values that are traced are not looked at.
+        TypeError: for values that are not real numbers; an operator without views.
+
+    References:
+        H. M. Hudson and R. S. Larkin, "Accelerated image reconstruction using ordered subsets of projection data", IEEE
+        Trans. Med. Imaging 13 (1994) 601-609.
+    """
+    subsets = ordered_subsets(check_views(A), num_subsets, order=order)
+    data, init, background = check_counts(A, data, init, background)
+    background = None if background is None else jnp.broadcast_to(background, A.out_shape)
+    volume = first_image(data, init, A.T(jnp.ones(A.out_shape, data.dtype)))
+    state = OSEMState(volume, jax.random.key(0) if key is None else key)
+    operands = _Operands(A, data, background, kept_sums(A, subsets, data.dtype), subsets)
+    label = "OSEM in random order" if subsets.random else "OSEM"
+    state, history = iterate(_pass, state, operands, num_iters=num_iters, label=label, **loop)
+    return Result(state.volume, history)
+
+
+def _pass(state: OSEMState, operands: _Operands) -> tuple[OSEMState, dict[str, Array]]:
+    A, data, background, sensitivities, subsets = operands  # noqa: N806
+
+    def step(volume: Array, index: Array) -> tuple[Array, tuple[Array, Array]]:
+        part, counts = subsets.operator(A, index), subsets.data(data, index)
+        expected = part(volume)
+        if background is not None:
+            expected = expected + subsets.data(background, index)
+        sensitivity = sums_of(part, sensitivities, index, data.dtype)
+        following = em_step(volume, sensitivity, part.T(ratio(counts, expected)))
+        return following, (log_likelihood(counts, expected), jnp.sum(expected))
+
+    key, now = jax.random.split(state.key)
+    volume, (likelihoods, totals) = jax.lax.scan(step, state.volume, subsets.order(now))
+    return OSEMState(volume, key), {"log_likelihood": jnp.sum(likelihoods), "total": jnp.sum(totals)}
