@@ -28,6 +28,7 @@ LAYERS = [
         "weights",
         "phantoms",
         "metrics",
+        "data_fit",
         "priors",
         "wavelets",
         "plot",
