@@ -12,6 +12,7 @@ from jaxct.reconstruct.lsmr import lsmr
 from jaxct.reconstruct.lsqr import lsqr
 from jaxct.reconstruct.mlem import mlem
 from jaxct.reconstruct.osem import osem
+from jaxct.reconstruct.pdhg import pdhg
 from jaxct.reconstruct.sart import os_sart, sart
 from tests.matrix import COLS, ROWS
 
@@ -39,6 +40,7 @@ SOLVERS = [
     Solver(os_sart, {"num_subsets": 4, "order": "random", "lower": 0.0}),
     Solver(sart, {"relaxation": 0.5}),
     Solver(mlem, {"background": 0.02}),
+    Solver(pdhg, {"tv_weight": 0.02, "lower": 0.0}),
     Solver(osem, {"num_subsets": 3, "order": "random"}),
 ]
 
