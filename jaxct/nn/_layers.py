@@ -1,0 +1,91 @@
+"""What the networks are made of. Channels last; leading axes, if there are any, are a batch."""
+
+import itertools
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from jaxct.geometry import _validate
+
+
+def num_parameters(module: nnx.Module) -> int:
+    """How many numbers of a module are trained: the sizes of its ``nnx.Param`` together."""
+    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(nnx.state(module, nnx.Param)))
+
+
+def check_ndim(ndim: int) -> int:
+    if _validate.count("ndim", ndim) not in (2, 3):
+        raise ValueError(f"ndim must be 2 or 3, got {ndim}")
+    return ndim
+
+
+def conv(
+    ndim: int, in_channels: int, out_channels: int, *, size: int = 3, strides: int = 1, **options: Any
+) -> nnx.Conv:
+    """A convolution with an odd kernel, its centre on every voxel or, with strides, on every second, from the first."""
+    padding = [(size // 2, size // 2)] * ndim
+    return nnx.Conv(in_channels, out_channels, (size,) * ndim, strides, padding=padding, **options)
+
+
+class GroupNorm(nnx.Module):
+    """Zero mean and unit variance over the voxels and the channels of a group, then a gain and an offset by channel.
+
+    The statistics are those of one image, whatever axes come before it, in float32 or better. (That of flax wants
+    exactly one axis in front.)
+    """
+
+    def __init__(self, ndim: int, channels: int, group_size: int, param_dtype: Any):
+        self.gain = nnx.Param(jnp.ones(channels, param_dtype))
+        self.offset = nnx.Param(jnp.zeros(channels, param_dtype))
+        self.axes = (*range(-ndim - 2, -2), -1)
+        self.group_size = math.gcd(group_size, channels)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        grouped = x.reshape(*x.shape[:-1], -1, self.group_size).astype(jnp.promote_types(x.dtype, jnp.float32))
+        centred = grouped - jnp.mean(grouped, self.axes, keepdims=True)
+        variance = jnp.mean(centred**2, self.axes, keepdims=True)
+        normal = (centred * jax.lax.rsqrt(variance + 1e-5)).reshape(x.shape)
+        return (self.gain[...] * normal + self.offset[...]).astype(x.dtype)
+
+
+class ConvStack(nnx.Module):
+    """Convolutions of 3 voxels with a parametric ReLU between them, as unrolled networks have for each step.
+
+    Computed in ``dtype``, returned in the dtype of what came. ``zero``: the last one starts at zero.
+    """
+
+    def __init__(
+        self, ndim: int, channels: tuple[int, ...], *, zero: bool, dtype: Any, param_dtype: Any, rngs: nnx.Rngs
+    ):
+        types = {"dtype": dtype, "param_dtype": param_dtype}
+        pairs = list(itertools.pairwise(channels))
+        hidden = [conv(ndim, *pair, rngs=rngs, **types) for pair in pairs[:-1]]
+        start = nnx.initializers.zeros if zero else nnx.initializers.lecun_normal()
+        self.last = conv(ndim, *pairs[-1], kernel_init=start, rngs=rngs, **types)
+        self.hidden = nnx.List(hidden)
+        self.activations = nnx.List([nnx.PReLU(0.1, **types) for _ in hidden])
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        dtype = x.dtype
+        for layer, activation in zip(self.hidden, self.activations, strict=True):
+            x = activation(layer(x))
+        return self.last(x).astype(dtype)
+
+
+def double(x: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    """Linear interpolation to twice as many voxels, cut to ``shape``: the axes before the last of x.
+
+    The two halves of a voxel get 3/4 of its value and 1/4 of the neighbour's on their side; at the rim, all of it. Sums
+    of shifted copies: the gradient needs no scatter and is the same in every run.
+    """
+    for axis, size in enumerate(shape, start=x.ndim - 1 - len(shape)):
+        last = x.shape[axis] - 1
+        first_half = jax.lax.slice_in_dim(x, 0, 1, axis=axis), jax.lax.slice_in_dim(x, 0, last, axis=axis)
+        second_half = jax.lax.slice_in_dim(x, 1, None, axis=axis), jax.lax.slice_in_dim(x, last, None, axis=axis)
+        halves = [0.75 * x + 0.25 * jnp.concatenate(pair, axis) for pair in (first_half, second_half)]
+        whole = jnp.stack(halves, axis + 1).reshape(*x.shape[:axis], 2 * (last + 1), *x.shape[axis + 1 :])
+        x = jax.lax.slice_in_dim(whole, 0, size, axis=axis)
+    return x
