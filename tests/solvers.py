@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from jaxct import reconstruct
@@ -14,6 +15,7 @@ from jaxct.reconstruct.mlem import mlem
 from jaxct.reconstruct.osem import osem
 from jaxct.reconstruct.pdhg import pdhg
 from jaxct.reconstruct.sart import os_sart, sart
+from jaxct.reconstruct.transmission import mltr
 from tests.matrix import COLS, ROWS
 
 
@@ -31,6 +33,11 @@ class Solver:
         return self.run.__name__
 
 
+def mltr_of_line_integrals(A: Any, data: Any, **options: Any) -> reconstruct.Result:  # noqa: N803
+    """Of the counts that they would leave of ten thousand."""
+    return mltr(A, 1e4 * jnp.exp(-jnp.asarray(data)), blank=1e4, **options)
+
+
 SOLVERS = [
     Solver(reconstruct.cgls, {"damping": 0.1}),
     Solver(reconstruct.sirt, {"relaxation": 1.5, "lower": 0.0}),
@@ -42,6 +49,7 @@ SOLVERS = [
     Solver(mlem, {"background": 0.02}),
     Solver(pdhg, {"tv_weight": 0.02, "lower": 0.0}),
     Solver(osem, {"num_subsets": 3, "order": "random"}),
+    Solver(mltr_of_line_integrals),
 ]
 
 
