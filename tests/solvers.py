@@ -15,6 +15,7 @@ from jaxct.reconstruct.mlem import mlem
 from jaxct.reconstruct.osem import osem
 from jaxct.reconstruct.pdhg import pdhg
 from jaxct.reconstruct.sart import os_sart, sart
+from jaxct.reconstruct.spdhg import spdhg
 from jaxct.reconstruct.transmission import mltr
 from tests.matrix import COLS, ROWS
 
@@ -48,6 +49,7 @@ SOLVERS = [
     Solver(sart, {"relaxation": 0.5}),
     Solver(mlem, {"background": 0.02}),
     Solver(pdhg, {"tv_weight": 0.02, "lower": 0.0}),
+    Solver(spdhg, {"num_subsets": 3, "tv_weight": 0.02, "lower": 0.0}),
     Solver(osem, {"num_subsets": 3, "order": "random"}),
     Solver(mltr_of_line_integrals),
 ]

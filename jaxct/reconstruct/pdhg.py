@@ -144,10 +144,11 @@ def pdhg(
     lower, upper = check_bounds(lower, upper, tuple(A.in_shape), data.dtype)
     tv_weight = check_nonnegative("tv_weight", tv_weight, (), data.dtype)
     spacing = _validate.per_axis("spacing", spacing, len(A.in_shape), positive=True).astype(data.dtype)
-    ratio = _validate.scalar("step_ratio", step_ratio, positive=True).astype(data.dtype)
+    step_ratio = _validate.scalar("step_ratio", step_ratio, positive=True).astype(data.dtype)
     ray_sums = A(jnp.ones(A.in_shape, data.dtype))
     term = data_fit(A, data, ray_sums, fit=fit, weights=weights, background=background)
-    steps = step_sizes(A, term, ray_sums, spacing, ratio)
+    dual = dual_steps(term, ray_sums, step_ratio)
+    steps = gradient_steps(dual, A.T(dual * ray_sums), spacing)
     state = _start(A, init, term, steps, spacing, tv_weight)
     operands = _Operands(A, term, tv_weight, spacing, steps, lower, upper)
     state, history = iterate(_step, state, operands, num_iters=num_iters, label="PDHG", **loop)
@@ -178,16 +179,19 @@ def data_fit(
     return DataFit(data, w, background, kind)
 
 
-def step_sizes(A: LinearOperator, fit: DataFit, ray_sums: Array, spacing: Array, step_ratio: Array) -> Steps:  # noqa: N803
-    """The step sizes of :func:`pdhg`."""
+def dual_steps(fit: DataFit, ray_sums: Array, step_ratio: Array) -> Array:
+    """S: a share of the fit's curvature at the projections of a constant image that is about as bright as the data."""
     counted = jnp.where(fit.weights == 0, 0, ray_sums)
     level = ratio(jnp.sum(jnp.where(fit.weights == 0, 0, jnp.abs(fit.data))), jnp.sum(counted))
-    dual = FIT_STEP * step_ratio * fit.curvature(jnp.where(level == 0, 1, level) * ray_sums)
-    diagonal = A.T(dual * ray_sums)
+    return FIT_STEP * step_ratio * fit.curvature(jnp.where(level == 0, 1, level) * ray_sums)
+
+
+def gradient_steps(dual: Array, diagonal: Array, spacing: Array) -> Steps:
+    """T and s to S: ``1/T = diagonal + beta``, beta a share of the diagonal's mean."""
     share = VARIATION_STEP * jnp.mean(diagonal)
     # Without any weight (or data that count) there is nothing to balance.
     share = jnp.where(share == 0, 1, share)
-    norm = squared_gradient_norm(tuple(A.in_shape), spacing)
+    norm = squared_gradient_norm(diagonal.shape, spacing)
     return Steps(1 / (diagonal + share), dual, share / jnp.where(norm > 0, norm, 1))
 
 
