@@ -36,10 +36,10 @@ def lsqr(
     r"""Minimise ``|A x - data|^2 + damping^2 |x|^2`` by Paige and Saunders' LSQR.
 
     In exact arithmetic the iterates are those of :func:`~jaxct.reconstruct.cgls`: iterate k is the best in
-    ``init + span{(A^T A)^j A^T (data - A init), j < k}``, and the residual falls monotonically. The bidiagonalisation
-    holds its digits for longer where A is ill-conditioned and many iterations are needed. Where the gradient is no
-    larger than rounding makes it, ``eps |A| |data|``, everything stays as it is. One application of A and of its
-    transpose an iteration, and one of each to start. Damping costs the memory of one more volume.
+    ``init + span{(A^T A)^j A^T (data - A init), j < k}``, and the residual falls monotonically. Its authors found it
+    the more reliable of the two where A is ill-conditioned. Where the gradient is no larger than rounding makes it,
+    ``eps |A| |data|``, everything stays as it is. One application of A and of its transpose an iteration, and one of
+    each to start. Damping costs the memory of one more volume.
 
     Args:
         A: a linear operator with a matched transpose, such as :class:`jaxct.Projector`.
