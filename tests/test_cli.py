@@ -1,8 +1,11 @@
 """The command line: what it writes, and one clear line with exit code 2 for what it cannot do."""
 
+import dataclasses
 import re
+import signal
 import subprocess
 import sys
+import time
 
 import h5py
 import numpy as np
@@ -11,7 +14,7 @@ import pytest
 from jaxct import ConeBeam, FanBeam, ParallelBeam, VolumeGrid
 from jaxct.cli import INTERRUPTED, USER_ERROR, main, run
 from jaxct.io import WALNUT, Scan, load_volume, open_scan, save_scan
-from jaxct.reconstruct import fbp
+from jaxct.reconstruct import cgls, fbp
 
 pytest.importorskip("typer")
 
@@ -83,7 +86,19 @@ def test_reconstruct_passes_its_options_on(disk, tmp_path):
     np.testing.assert_allclose(image, expected, atol=1e-7)
 
 
-@pytest.mark.parametrize(("method", "iters"), [("cgls", 15), ("sirt", 60)])
+@pytest.mark.parametrize(
+    ("method", "iters"),
+    [
+        ("cgls", 15),
+        ("sirt", 60),
+        ("lsqr", 15),
+        ("lsmr", 20),
+        ("landweber", 60),
+        ("sart", 3),
+        ("os-sart", 6),
+        ("tv", 99),
+    ],
+)
 def test_reconstruct_iteratively(disk, tmp_path, capsys, method, iters):
     output = tmp_path / "disk.npy"
     options = f"--method {method} --iters {iters} --axis-offset 2 --voxel-size 1.0"
@@ -93,6 +108,50 @@ def test_reconstruct_iteratively(disk, tmp_path, capsys, method, iters):
     shown = capsys.readouterr().err
     assert f"{method.upper()}, {iters} iterations" in shown
     assert f"{iters}/{iters}" in shown
+
+
+def test_settings_reach_the_method(disk, tmp_path):
+    """Each changes the image as the algorithm called by hand does."""
+    from jaxct import Projector, reconstruct
+
+    scan = open_scan(disk)
+    data, grid = scan.line_integrals().values, VolumeGrid((20, 24), voxel_size=1.0)
+    A = Projector(scan.geometry, grid)  # noqa: N806
+    weight = 0.02 * reconstruct.constant_tv_weight(A, data)
+    wanted = {
+        "cgls --damping 3": reconstruct.cgls(A, data, num_iters=5, damping=3.0),
+        "sirt --relaxation 1.5 --non-negative": reconstruct.sirt(A, data, num_iters=5, relaxation=1.5, lower=0.0),
+        "os-sart --subsets 4": reconstruct.os_sart(A, data, num_iters=5, num_subsets=4),
+        "tv --tv-weight 0.02": reconstruct.pdhg(A, data, num_iters=5, tv_weight=weight),
+    }
+    for options, result in wanted.items():
+        output = tmp_path / "x.npy"
+        arguments = f"--iters 5 --voxel-size 1 --shape 20,24 -q --method {options}".split()
+        assert run(["reconstruct", str(disk), "-o", str(output), *arguments]) == 0
+        np.testing.assert_allclose(np.load(output), result.volume, rtol=1e-4, atol=1e-6, err_msg=options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--method cgls --tv-weight 1e-3", "--tv-weight: for tv"),
+        ("--method tv --damping 1", "--damping: for cgls, lsqr, lsmr, not for tv"),
+        ("--method fbp --tolerance 1e-3", "not for fbp"),
+        ("--checkpoint folder", "--checkpoint: for cgls"),
+        ("--method sirt --subsets 4", "--subsets: for os-sart"),
+        ("--method sirt --relaxation 2.5", "relaxation must be above 0 and below 2"),
+    ],
+)
+def test_an_option_that_the_method_does_not_take_is_refused(disk, tmp_path, capsys, options, message):
+    assert message in fails(capsys, "reconstruct", disk, "-o", tmp_path / "x.npy", "-q", *options.split())
+
+
+def test_a_tolerance_stops_early(disk, tmp_path, capsys):
+    output = tmp_path / "x.npy"
+    arguments = ["--method", "cgls", "--iters", "200", "--tolerance", "0.02", "--voxel-size", "1"]
+    assert run(["reconstruct", str(disk), "-o", str(output), *arguments]) == 0
+    assert re.search(r"stopped after \d{1,2} iterations, which change little", capsys.readouterr().err)
+    assert np.load(output)[10:15, 12:17].mean() == pytest.approx(0.05, rel=0.05)
 
 
 def test_quiet_says_nothing(disk, tmp_path, capsys):
@@ -196,20 +255,37 @@ def test_wrong_files(disk, tmp_path, capsys):
 
 def test_interrupt_keeps_the_iterations_done(disk, tmp_path, monkeypatch):
     """Ctrl-C arrives while the second step's record is being shown."""
-    from jaxct.cli import reconstruct as command
+    from jaxct.cli.methods import METHODS
 
-    def interrupted_cgls(operator, data, *, num_iters, progress):
+    def interrupted_cgls(operator, data, *, num_iters, progress, **loop):
         def callback(iteration, state, record):
             if iteration == 2:
                 raise KeyboardInterrupt
 
         return cgls(operator, data, num_iters=num_iters, callback=callback)
 
-    cgls = command.cgls
-    monkeypatch.setitem(command._ITERATIVE, "cgls", interrupted_cgls)
+    monkeypatch.setitem(METHODS, "cgls", dataclasses.replace(METHODS["cgls"], solve=interrupted_cgls))
     output = tmp_path / "x.npy"
     assert run(["reconstruct", str(disk), "-o", str(output), "--method", "cgls", "-q"]) == INTERRUPTED
     assert np.load(output).max() > 0
+
+
+def test_a_real_interrupt_leaves_the_image_and_a_checkpoint(disk, tmp_path):
+    """SIGINT to the command itself, once iterations are being done; the same command then goes on from there."""
+    output, kept = tmp_path / "x.npy", tmp_path / "run"
+    arguments = ["reconstruct", disk, "-o", output, "-q", "--method", "tv", "--voxel-size", "1", "--checkpoint", kept]
+    program = "from jaxct.cli import main; main()"
+    command = [sys.executable, "-c", program, *map(str, arguments), "--iters", "1000000"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        while process.poll() is None and not list(kept.glob("[1-9]*0")):
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == INTERRUPTED, errors
+    image = np.load(output)
+    assert np.isfinite(image).all()
+    assert image.max() > 0.03
+    assert max(int(step.name) for step in kept.iterdir() if step.name.isdigit()) >= 10
 
 
 def test_interrupt_before_there_is_an_image(disk, tmp_path, monkeypatch):

@@ -62,7 +62,11 @@ def reconstruct(
     scan: Annotated[Path, _SCAN],
     output: Annotated[Path, typer.Option("--output", "-o", help="Volume: .nii, .nii.gz, .tif, .h5 or .npy.")],
     method: Annotated[
-        str, typer.Option(help="fdk, fbp, cgls or sirt; by default fdk for cone beams, fbp for others.")
+        str,
+        typer.Option(
+            help="fdk or fbp, the default for cone beams and for others; cgls, lsqr, lsmr, landweber, sirt, sart, "
+            "os-sart, tv, dip."
+        ),
     ] = "",
     voxel_size: Annotated[float | None, typer.Option(help="Voxel size in mm.")] = None,
     shape: Annotated[
@@ -78,6 +82,20 @@ def reconstruct(
         bool, typer.Option("--limited-angle", help="Take less than a short scan for what it is.")
     ] = False,
     iters: Annotated[int, typer.Option(min=1, help="Iterations of iterative methods.")] = 20,
+    damping: Annotated[float | None, typer.Option(min=0, help="Tikhonov weight of cgls, lsqr and lsmr.")] = None,
+    relaxation: Annotated[float | None, typer.Option(help="Of landweber, sirt and sart: above 0, below 2.")] = None,
+    tv_weight: Annotated[
+        float | None,
+        typer.Option(min=0, help="Weight of total variation; 1 leaves a constant image, 1e-4 to 1e-2 is usual."),
+    ] = None,
+    subsets: Annotated[int | None, typer.Option(min=1, help="Subsets of the views.")] = None,
+    non_negative: Annotated[bool, typer.Option("--non-negative", help="No negative attenuation.")] = False,
+    tolerance: Annotated[
+        float | None, typer.Option(help="Stop when an iteration changes the volume by less than this part of it.")
+    ] = None,
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="Folder for checkpoints: the same command goes on where it was killed.")
+    ] = None,
     model: Annotated[
         str,
         typer.Option(help="Projector of iterative methods: siddon, joseph, distance_driven or separable_footprint."),
@@ -93,6 +111,7 @@ def reconstruct(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> None:
     """Reconstruct a scan into a volume."""
+    from jaxct.cli.methods import Settings
     from jaxct.cli.reconstruct import Request, reconstruct_scan
 
     request = Request(
@@ -106,6 +125,9 @@ def reconstruct(
         short_scan=short_scan,
         limited_angle=limited_angle,
         iters=iters,
+        settings=Settings(damping, relaxation, tv_weight, subsets, non_negative or None),
+        tolerance=tolerance,
+        checkpoint=checkpoint,
         model=model,
         axis_offset=axis_offset,
         views=views,

@@ -10,6 +10,7 @@ import numpy as np
 
 from jaxct import io
 from jaxct.cli import INTERRUPTED
+from jaxct.cli.methods import METHODS, Settings
 from jaxct.cli.options import parse_axis_offset, parse_region, parse_shape, parse_slice
 from jaxct.cli.report import Report
 from jaxct.filters import WINDOWS
@@ -17,13 +18,10 @@ from jaxct.geometry import ConeBeam, FanBeam, Geometry, ParallelBeam, VolumeGrid
 from jaxct.io.volume import check_ending
 from jaxct.linear import PROJECTOR_MODELS
 from jaxct.projection import Projector
-from jaxct.reconstruct import fbp, fdk
-from jaxct.reconstruct.cgls import cgls
-from jaxct.reconstruct.sirt import sirt
+from jaxct.reconstruct import LoopOptions, fbp, fdk, stopping
 
 _FBP_BEAMS = (ParallelBeam, FanBeam)
-_ITERATIVE: dict[str, Callable] = {"cgls": cgls, "sirt": sirt}
-_METHODS = ("fdk", "fbp", *_ITERATIVE)
+_METHODS = ("fdk", "fbp", *METHODS)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +38,9 @@ class Request:
     short_scan: bool = False
     limited_angle: bool = False
     iters: int = 20
+    settings: Settings = dataclasses.field(default_factory=Settings)
+    tolerance: float | None = None
+    checkpoint: Path | None = None
     model: str = "separable_footprint"
     axis_offset: str = ""
     views: str = ""
@@ -118,12 +119,24 @@ def _method(request: Request, geometry: Geometry) -> str:
         "--limited-angle": request.limited_angle,
     }
     given = [option for option, value in analytic.items() if value]
-    if name in _ITERATIVE and given:
+    if name in METHODS and given:
         raise ValueError(f"{', '.join(given)}: for fdk and fbp, not for {name}")
     suited = "fdk" if isinstance(geometry, ConeBeam) else "fbp" if isinstance(geometry, _FBP_BEAMS) else "cgls"
-    if name not in ("", *_ITERATIVE, suited):
+    if name not in ("", *METHODS, suited):
         raise ValueError(f"--method: {name} is not for a {type(geometry).__name__}; {suited} is")
+    _check_settings(request, name or suited)
     return name or suited
+
+
+def _check_settings(request: Request, method: str) -> None:
+    """An option that a method does not know would otherwise be ignored."""
+    takes = (*METHODS[method].takes, "tolerance", "checkpoint") if method in METHODS else ()
+    given = dict(request.settings.given(), tolerance=request.tolerance, checkpoint=request.checkpoint)
+    for name, value in given.items():
+        if value is not None and name not in takes:
+            option = f"--{name.replace('_', '-')}"
+            suited = [m for m, known in METHODS.items() if name in (*known.takes, "tolerance", "checkpoint")]
+            raise ValueError(f"{option}: for {', '.join(suited)}, not for {method}")
 
 
 def _grid(request: Request, scan: io.Scan) -> VolumeGrid:
@@ -158,7 +171,7 @@ def _reconstruct(
     request: Request, method: str, projections: jax.Array, geometry: Geometry, grid: VolumeGrid, report: Report
 ) -> tuple[np.ndarray, bool]:
     """The volume, and whether it is finished (Ctrl-C leaves what iterations there are)."""
-    if method in _ITERATIVE:
+    if method in METHODS:
         return _iterative(request, method, projections, geometry, grid, report)
     options: dict[str, Any] = {"cutoff": request.cutoff}
     if request.short_scan:
@@ -176,11 +189,28 @@ def _iterative(
     request: Request, method: str, projections: jax.Array, geometry: Geometry, grid: VolumeGrid, report: Report
 ) -> tuple[np.ndarray, bool]:
     operator = Projector(geometry, grid, model=request.model)
+    stopped = False
+
+    def stop(previous: Any, state: Any, record: dict[str, float]) -> bool:
+        nonlocal stopped
+        assert rule is not None
+        stopped = bool(rule(previous, state, record))
+        return stopped
+
+    rule = None if request.tolerance is None else stopping.relative_change(request.tolerance)
+    loop: LoopOptions = {
+        "progress": not request.quiet,
+        "stop": None if rule is None else stop,
+        "checkpoint": request.checkpoint,
+    }
     with report.stage(f"{method.upper()}, {request.iters} iterations", spinner=False):
-        result = _ITERATIVE[method](operator, projections, num_iters=request.iters, progress=not request.quiet)
-    done = len(result.history["residual_norm"])
+        result = METHODS[method](operator, projections, request.settings, num_iters=request.iters, loop=loop)
+    done = len(next(iter(result.history.values())))
     if done == 0:
         raise KeyboardInterrupt
-    if done < request.iters:
+    finished = stopped or done == request.iters
+    if stopped:
+        report.line(f"stopped after {done} iterations, which change little any more")
+    elif not finished:
         report.line(f"interrupted after {done} iterations; the volume as it stands is kept")
-    return np.asarray(result.volume), done == request.iters
+    return np.asarray(result.volume), finished

@@ -251,6 +251,7 @@ def _progress_bar(total: int, label: str, shown: bool) -> Iterator[Callable[[int
     try:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+        from rich.table import Column
     except ImportError:
         shown = False
     if not shown:
@@ -258,12 +259,13 @@ def _progress_bar(total: int, label: str, shown: bool) -> Iterator[Callable[[int
         return
     columns = (
         TextColumn("{task.description}"),
-        BarColumn(),
+        BarColumn(bar_width=12),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        TextColumn("{task.fields[note]}"),
+        # What a narrow terminal has no room for is cut off here, and nothing before it.
+        TextColumn("{task.fields[note]}", table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")),
     )
-    with Progress(*columns, console=Console(stderr=True)) as bar:
+    with Progress(*columns, console=Console(stderr=True), expand=True) as bar:
         task = bar.add_task(label, total=total, note="")
         start, here = time.perf_counter(), 0
 
@@ -272,7 +274,7 @@ def _progress_bar(total: int, label: str, shown: bool) -> Iterator[Callable[[int
             values = [f"{name.replace('_', ' ')} {value:.4g}" for name, value in record.items()]
             if record:
                 here += steps
-                values.append(f"{here / (time.perf_counter() - start):.3g}/s")
+                values.insert(0, f"{here / (time.perf_counter() - start):.3g}/s")
             bar.update(task, advance=steps, note="  ".join(values))
 
         yield advance
