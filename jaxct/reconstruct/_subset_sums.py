@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
@@ -18,7 +17,8 @@ def kept_sums(A: ViewOperator, subsets: Subsets, dtype: Any) -> Array | None:  #
     """``A_s^T 1`` of every subset s, ``(subsets, *A.in_shape)``; None if that would be more than MOST_KEPT volumes."""
     if subsets.num_subsets > MOST_KEPT:
         return None
-    return jax.lax.map(lambda index: _sums(subsets.operator(A, index), dtype), jnp.arange(subsets.num_subsets))
+    # Not a loop of jax: outside of jit that would be compiled anew in every call.
+    return jnp.stack([_sums(subsets.operator(A, index), dtype) for index in range(subsets.num_subsets)])
 
 
 def sums_of(part: LinearOperator, kept: Array | None, index: ArrayLike, dtype: Any) -> Array:
