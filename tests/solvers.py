@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxct import reconstruct
+from jaxct.reconstruct.fista import fista
 from jaxct.reconstruct.landweber import landweber
 from jaxct.reconstruct.lsmr import lsmr
 from jaxct.reconstruct.lsqr import lsqr
@@ -48,6 +49,7 @@ SOLVERS = [
     Solver(os_sart, {"num_subsets": 4, "order": "random", "lower": 0.0}),
     Solver(sart, {"relaxation": 0.5}),
     Solver(mlem, {"background": 0.02}),
+    Solver(fista, {"weight": 0.02, "lower": 0.0}),
     Solver(pdhg, {"tv_weight": 0.02, "lower": 0.0}),
     Solver(spdhg, {"num_subsets": 3, "tv_weight": 0.02, "lower": 0.0}),
     Solver(osem, {"num_subsets": 3, "order": "random"}),
