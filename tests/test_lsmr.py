@@ -1,4 +1,4 @@
-"""LSMR's iterates are those of Fong and Saunders' algorithm, and have the smallest gradients there are."""
+"""LSMR's iterates have the smallest gradients there are."""
 
 import jax
 import jax.numpy as jnp
@@ -9,8 +9,6 @@ from jaxct.reconstruct.lsmr import lsmr
 from jaxct.reconstruct.lsqr import lsqr
 from tests.matrix import COLS, ROWS, Matrix
 from tests.operators import relative_error
-
-reference = pytest.importorskip("scipy.sparse.linalg").lsmr
 
 
 @pytest.fixture(autouse=True)
@@ -25,37 +23,6 @@ def problem():
     return rng.normal(size=(ROWS, 6)), rng.normal(size=ROWS)
 
 
-def iterates(matrix, data, num_iters, **options):
-    """And the history."""
-    volumes = []
-    result = lsmr(
-        Matrix(jnp.asarray(matrix)), data, num_iters=num_iters, **options,
-        callback=lambda iteration, state, record: volumes.append(np.ravel(state.volume)),
-    )  # fmt: skip
-    return volumes, jax.device_get(result.history)
-
-
-@pytest.mark.parametrize("damping", [0.0, 1.7])
-def test_every_iterate_is_that_of_scipy(problem, damping):
-    matrix, data = problem
-    volumes, history = iterates(matrix, data, 6, damping=damping)
-    for k in range(1, 7):
-        wanted = reference(matrix, data, damp=damping, atol=0, btol=0, conlim=0, maxiter=k)
-        assert relative_error(volumes[k - 1], wanted[0]) < 1e-12
-        assert history["residual_norm"][k - 1] == pytest.approx(np.linalg.norm(data - matrix @ wanted[0]), rel=1e-12)
-        assert history["gradient_norm"][k - 1] == pytest.approx(wanted[4], rel=1e-9, abs=1e-12)
-
-
-def test_scipy_from_a_start_too(problem):
-    """Without damping: with it scipy pulls towards the start."""
-    matrix, data = problem
-    init = np.random.default_rng(1).normal(size=6)
-    volumes, _ = iterates(matrix, data, 4, init=init.reshape(COLS))
-    for k in range(1, 5):
-        wanted = reference(matrix, data, x0=init, atol=0, btol=0, conlim=0, maxiter=k)[0]
-        assert relative_error(volumes[k - 1], wanted) < 1e-12
-
-
 @pytest.mark.parametrize("damping", [0.0, 1.7])
 def test_each_iterate_has_the_smallest_gradient_in_its_krylov_space(problem, damping):
     matrix, data = problem
@@ -63,7 +30,11 @@ def test_each_iterate_has_the_smallest_gradient_in_its_krylov_space(problem, dam
     normal = matrix.T @ matrix + damping**2 * np.eye(6)
     start = matrix.T @ data - normal @ init
     krylov = [start]
-    volumes, _ = iterates(matrix, data, 4, init=init.reshape(COLS), damping=damping)
+    volumes = []
+    lsmr(
+        Matrix(jnp.asarray(matrix)), data, num_iters=4, init=init.reshape(COLS), damping=damping,
+        callback=lambda iteration, state, record: volumes.append(np.ravel(state.volume)),
+    )  # fmt: skip
     for k in range(1, 5):
         basis = np.stack(krylov, axis=1)
         best = init + basis @ np.linalg.lstsq(normal @ basis, start, rcond=None)[0]
