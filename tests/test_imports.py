@@ -20,6 +20,7 @@ LAYERS = [
     {"_linear", "_backends", "_export"},
     {
         "projection",
+        "_sparse",
         "linear",
         "checkpoint_policies",
         "sharding",

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
+from jaxct.reconstruct._arithmetic import ratio
 from jaxct.reconstruct.run import LinearOperator, LoopOptions, Result, check_data, iterate
 
 
@@ -79,23 +80,17 @@ def _step(state: CGLSState, operands: tuple[Any, Array, Array]) -> tuple[CGLSSta
     A, damping, rounding = operands  # noqa: N806
     projected, length = A(state.direction), _square(state.direction)
     curvature = _square(projected) + damping**2 * length
-    squared_norm = jnp.maximum(state.squared_norm, _ratio(curvature, length))
+    squared_norm = jnp.maximum(state.squared_norm, ratio(curvature, length))
     # A gradient that is all rounding leads nowhere or, over many iterations, far away. (NaN goes on being NaN.)
-    alpha = jnp.where(state.gamma <= rounding * squared_norm, 0, _ratio(state.gamma, curvature))
+    alpha = jnp.where(state.gamma <= rounding * squared_norm, 0, ratio(state.gamma, curvature))
     volume = state.volume + alpha * state.direction
     residual = state.residual - alpha * projected
     gradient = A.T(residual) - damping**2 * volume
     gamma = _square(gradient)
-    direction = gradient + _ratio(gamma, state.gamma) * state.direction
+    direction = gradient + ratio(gamma, state.gamma) * state.direction
     record = {"residual_norm": jnp.sqrt(_square(residual)), "gradient_norm": jnp.sqrt(gamma)}
     return CGLSState(volume, residual, direction, gamma, squared_norm), record
 
 
 def _square(x: Array) -> Array:
     return jnp.vdot(x, x)
-
-
-def _ratio(numerator: Array, denominator: Array) -> Array:
-    """0 where the denominator is."""
-    zero = denominator == 0
-    return jnp.where(zero, 0, numerator / jnp.where(zero, 1, denominator))

@@ -1,14 +1,15 @@
 """The norm of an operator, which step sizes are made of."""
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
 from jaxct.geometry import _validate
-from jaxct.reconstruct.run import LinearOperator
+from jaxct.reconstruct._arithmetic import ratio
+from jaxct.reconstruct.run import LinearOperator, iterate
 
 
 def squared_norm(A: LinearOperator, *, num_iters: int = 12, dtype: Any = None) -> Array:  # noqa: N803
@@ -37,16 +38,29 @@ def squared_norm(A: LinearOperator, *, num_iters: int = 12, dtype: Any = None) -
     # Not exactly constant: a start that is orthogonal to the leading eigenvector would never see it.
     start = 1 + 0.1 * jax.random.normal(jax.random.key(0), A.in_shape, dtype or jnp.result_type(float))
     first = start / jnp.linalg.norm(start.ravel())
+    state = LanczosState(first, jnp.zeros_like(first), jnp.zeros((), first.dtype))
+    _, tridiagonal = iterate(_step, state, A, num_iters=num_iters)
+    return _largest(tridiagonal["alpha"], tridiagonal["beta"])
 
-    def step(carry, _):
-        before, here, beta = carry
-        image = A.T(A(here)) - beta * before
-        alpha = jnp.vdot(here, image)
-        image = image - alpha * here
-        beta = jnp.linalg.norm(image.ravel())
-        return (here, image / jnp.where(beta > 0, beta, 1), beta), (alpha, beta)
 
-    carry = (jnp.zeros_like(first), first, jnp.zeros((), first.dtype))
-    _, (alpha, beta) = jax.lax.scan(step, carry, length=num_iters)
+class LanczosState(NamedTuple):
+    """State of :func:`squared_norm`: the basis vector, the one before, what links them."""
+
+    volume: Array
+    before: Array
+    beta: Array
+
+
+def _step(state: LanczosState, A: LinearOperator) -> tuple[LanczosState, dict[str, Array]]:  # noqa: N803
+    image = A.T(A(state.volume)) - state.beta * state.before
+    alpha = jnp.vdot(state.volume, image)
+    image = image - alpha * state.volume
+    beta = jnp.linalg.norm(image.ravel())
+    return LanczosState(ratio(image, beta), state.volume, beta), {"alpha": alpha, "beta": beta}
+
+
+@jax.jit
+def _largest(alpha: Array, beta: Array) -> Array:
+    """Ritz value and its residual."""
     values, vectors = jnp.linalg.eigh(jnp.diag(alpha) + jnp.diag(beta[:-1], 1) + jnp.diag(beta[:-1], -1))
     return values[-1] + beta[-1] * jnp.abs(vectors[-1, -1])
