@@ -7,7 +7,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from jaxct import reconstruct
+from jaxct import priors, reconstruct
 from jaxct.reconstruct.fista import fista
 from jaxct.reconstruct.landweber import landweber
 from jaxct.reconstruct.lsmr import lsmr
@@ -15,6 +15,8 @@ from jaxct.reconstruct.lsqr import lsqr
 from jaxct.reconstruct.mlem import mlem
 from jaxct.reconstruct.osem import osem
 from jaxct.reconstruct.pdhg import pdhg
+from jaxct.reconstruct.plug_and_play import plug_and_play
+from jaxct.reconstruct.pwls import pwls
 from jaxct.reconstruct.sart import os_sart, sart
 from jaxct.reconstruct.spdhg import spdhg
 from jaxct.reconstruct.transmission import mltr
@@ -40,6 +42,15 @@ def mltr_of_line_integrals(A: Any, data: Any, **options: Any) -> reconstruct.Res
     return mltr(A, 1e4 * jnp.exp(-jnp.asarray(data)), blank=1e4, **options)
 
 
+def weak_huber(x: Any) -> Any:
+    """Of curvature 0.12 at most: two, for each of three neighbours."""
+    return 0.02 * priors.huber(x, delta=0.1)
+
+
+def weak_threshold(x: Any) -> Any:
+    return priors.wavelet_threshold(x, 0.01)
+
+
 SOLVERS = [
     Solver(reconstruct.cgls, {"damping": 0.1}),
     Solver(reconstruct.sirt, {"relaxation": 1.5, "lower": 0.0}),
@@ -54,6 +65,8 @@ SOLVERS = [
     Solver(spdhg, {"num_subsets": 3, "tv_weight": 0.02, "lower": 0.0}),
     Solver(osem, {"num_subsets": 3, "order": "random"}),
     Solver(mltr_of_line_integrals),
+    Solver(pwls, {"num_subsets": 3, "prior": weak_huber, "curvature": 0.12, "order": "random"}),
+    Solver(plug_and_play, {"denoiser": weak_threshold, "lower": 0.0}),
 ]
 
 
