@@ -156,7 +156,7 @@ def fista(
     _validate.choice("momentum", momentum, MOMENTA)
     if momentum == "monotone" and prox is not None and penalty is None:
         raise ValueError("momentum='monotone' needs the value of g: give penalty along with prox")
-    bound = squared_norm(_Weighted(A, jnp.sqrt(fit.weights)), dtype=data.dtype) if norm is None else norm
+    bound = squared_norm(Weighted(A, jnp.sqrt(fit.weights)), dtype=data.dtype) if norm is None else norm
     bound = check_nonnegative("norm", bound, (), data.dtype)
     step = 1 / jnp.where(bound == 0, 1, bound)
     operands = _Operands(A, fit, weight, step, g, momentum)
@@ -222,7 +222,7 @@ def _step(state: FISTAState, operands: _Operands) -> tuple[FISTAState, dict[str,
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class _Weighted:
+class Weighted:
     """``sqrt(w) A``."""
 
     A: Any
