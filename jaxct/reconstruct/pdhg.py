@@ -279,8 +279,13 @@ def _best_constant(fit: DataFit, ray_sums: Array) -> Array:
     counted = jnp.where(fit.weights == 0, 0, fit.weights * ray_sums)
     if fit.kind == "least_squares":
         return ratio(jnp.sum(counted * fit.data), jnp.sum(counted * ray_sums))
-    # The derivative in c rises, and is not negative where the fit without background has its minimum.
     greatest = ratio(jnp.sum(jnp.where(fit.weights == 0, 0, fit.weights * fit.data)), jnp.sum(counted))
+    return greatest if fit.background is None else _bisect(fit, ray_sums, greatest)
+
+
+@jax.jit
+def _bisect(fit: DataFit, ray_sums: Array, greatest: Array) -> Array:
+    """The derivative in c rises, and is not negative where the fit without background has its minimum."""
 
     def halve(bracket: tuple[Array, Array], _: None) -> tuple[tuple[Array, Array], None]:
         low, high = bracket
@@ -288,12 +293,11 @@ def _best_constant(fit: DataFit, ray_sums: Array) -> Array:
         rising = jnp.vdot(ray_sums, fit.derivative(middle * ray_sums)) > 0
         return (jnp.where(rising, low, middle), jnp.where(rising, middle, high)), None
 
-    if fit.background is None:
-        return greatest
     (low, high), _ = jax.lax.scan(halve, (jnp.zeros_like(greatest), greatest), length=50)
     return (low + high) / 2
 
 
+@jax.jit
 def _solve_poisson(source: Array, spacing: Array) -> Array:
     """phi of mean zero with ``D^T D phi = source - its mean``, exactly: cosines are the eigenvectors of D^T D."""
     eigenvalues = jnp.zeros((), source.dtype)

@@ -5,6 +5,7 @@ tuple with one array for each axis: one array of all axes would be written and r
 """
 
 import dataclasses
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -107,6 +108,7 @@ def prox_total_variation(
     return total_variation_dual(x, weight, start, steps, num_iters=num_iters, lower=lower, upper=upper)[0]
 
 
+@partial(jax.jit, static_argnames="num_iters")
 def total_variation_dual(
     x: Array,
     weight: ArrayLike,

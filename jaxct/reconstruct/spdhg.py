@@ -134,11 +134,11 @@ def _step_sizes(
 ) -> Steps:
     dual = dual_steps(fit, ray_sums, step_ratio)
 
-    def largest(sums: Array, index: Array) -> tuple[Array, None]:
-        part = subsets.operator(A, index).T(subsets.data(dual * ray_sums, index))
-        return jnp.maximum(sums, part), None
-
-    sums, _ = jax.lax.scan(largest, jnp.zeros(A.in_shape, dual.dtype), jnp.arange(subsets.num_subsets))
+    sums = jnp.zeros(A.in_shape, dual.dtype)
+    # Not a loop of jax: outside of jit that would be compiled anew in every call.
+    for index in range(subsets.num_subsets):
+        part = subsets.operator(A, index)
+        sums = jnp.maximum(sums, part.T(subsets.data(dual * ray_sums, index)))
     return gradient_steps(dual, subsets.num_subsets * sums, spacing)
 
 
