@@ -4,6 +4,7 @@
 PROCESS`` is one of two processes, a device each, that meet at ADDRESS.
 """
 
+import inspect
 import re
 import sys
 from functools import partial
@@ -21,6 +22,7 @@ from jaxct.reconstruct import cgls, sirt
 from jaxct.sharding import ShardedProjector
 from tests.geometries import CASES
 from tests.operators import random, relative_error
+from tests.solvers import SOLVERS
 
 TOLERANCE = 1e-5
 
@@ -112,6 +114,19 @@ def check_reconstructions(name, shape, algorithms):
         got, wanted = algorithm(A, data, num_iters=4), algorithm(alone, y, num_iters=4)
         assert got.volume.sharding.is_equivalent_to(A.volume_sharding, grid.ndim)
         check_close((got, algorithm(alone, data, num_iters=4)), (wanted, wanted), name, shape, algorithm)
+
+
+def check_every_algorithm():
+    """From views that lie on several devices: left to XLA, and with a projector that says who does what."""
+    geometry, grid, x, _ = set_up("fan_curved_per_view")
+    alone, A = jaxct.Projector(geometry, grid), sharded((4, 1))(geometry, grid)  # noqa: N806
+    y = alone(jnp.abs(x)) + 0.1
+    data = jax.device_put(y, A.projections_sharding)
+    for solve in SOLVERS:
+        wanted = solve(alone, y, num_iters=2)
+        check_close(solve(alone, data, num_iters=2), wanted, solve)
+        if not {"num_subsets", "order"} & inspect.signature(solve.run).parameters.keys():
+            check_close(solve(A, data, num_iters=2), wanted, solve)
 
 
 def exchanges(compiled):
@@ -275,6 +290,7 @@ def on_four_devices():
     for model in ("siddon", "distance_driven"):
         check_values("cone_flat", BOTH, model)
     check_reconstructions("cone_flat", BOTH, (cgls, partial(sirt, lower=0.0)))
+    check_every_algorithm()
     check_communication()
     check_batches()
     check_plain_jit("cone_flat_per_view", "joseph")

@@ -20,6 +20,8 @@ class Opaque:
         self._matrix = matrix
         self.T = matrix.T
 
+    __hash__ = None
+
     def __call__(self, x):
         return self._matrix(x)
 

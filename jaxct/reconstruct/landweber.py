@@ -102,6 +102,7 @@ def _step(state: LandweberState, operands: _Operands) -> tuple[LandweberState, d
     return LandweberState(volume, residual), {"residual_norm": root(jnp.vdot(residual, weights * residual))}
 
 
+@jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class _Weighted:
     """The operator whose rays are multiplied by ``roots``."""

@@ -178,10 +178,11 @@ def _split(operands: Any) -> tuple[tuple[Array, ...], _Bind]:
 
 
 def _compiled(function: Callable, bind: _Bind, static: tuple[str, ...]) -> Callable:
-    """``function`` jitted. An operand that is no array must not outlive the call as a key of a global cache."""
+    """``function`` jitted for this ``bind``. An operand that is no array, and may have no hash, must not outlive the
+    call as a key of a global cache."""
     if all(leaf is None for leaf in bind.fixed):
-        return _cached_jit(function, static)
-    return jax.jit(lambda *args, **kwargs: function(*args, **kwargs), static_argnames=static)
+        return functools.partial(_cached_jit(function, (*static, "bind")), bind=bind)
+    return jax.jit(functools.partial(function, bind=bind), static_argnames=static)
 
 
 @functools.cache
@@ -190,8 +191,8 @@ def _cached_jit(function: Callable, static: tuple[str, ...]) -> Callable:
 
 
 def _scan(step: Step, state: State, arrays: tuple, bind: _Bind, num_iters: int) -> tuple[State, dict[str, Array]]:
-    run = _compiled(_scan_steps, bind, ("step", "bind", "num_iters"))
-    return run(state, arrays, step=step, bind=bind, num_iters=num_iters)
+    run = _compiled(_scan_steps, bind, ("step", "num_iters"))
+    return run(state, arrays, step=step, num_iters=num_iters)
 
 
 def _scan_steps(state: State, arrays: tuple, *, step: Step, bind: _Bind, num_iters: int) -> tuple[State, dict]:
@@ -211,7 +212,7 @@ def _loop(
     label: str,
     options: LoopOptions,
 ) -> tuple[State, dict[str, Array]]:
-    compiled = _compiled(_one_step, bind, ("step", "bind"))
+    compiled = _compiled(_one_step, bind, ("step",))
     callback, stop = options.get("callback"), options.get("stop")
     every = options.get("checkpoint_every", 10)
     rows = jax.eval_shape(lambda s, a: step(s, bind(a))[1], state, arrays)
@@ -224,7 +225,7 @@ def _loop(
         saved = done
         try:
             while done < num_iters:
-                following, record = jax.block_until_ready(compiled(state, arrays, step=step, bind=bind))
+                following, record = jax.block_until_ready(compiled(state, arrays, step=step))
                 records.append(record)
                 # At once, and after the record: wherever an interrupt comes, state and count belong together.
                 previous, state, done = state, following, done + 1
