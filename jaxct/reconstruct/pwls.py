@@ -65,9 +65,9 @@ def pwls(
     where t starts at 1; without momentum ``z = x_next``. An iteration is one pass over all subsets.
 
     With one subset this converges: without momentum the objective falls in every step, with momentum its excess falls
-    as ``1 / iterations^2``. With more subsets the first iterations do about as much as S of those, S^2 with momentum;
-    in the end the iterates stay near the minimum without reaching it, and with very many subsets momentum may drive
-    them off. To arrive, go on with fewer subsets from what came out as ``init``.
+    as ``1 / iterations^2``. With more subsets the first iterations do about as much as S of those; in the end the
+    iterates stay near the minimum without reaching it, farther off with momentum than without, and with very many
+    subsets momentum may drive them away. To arrive, go on with fewer subsets from what came out as ``init``.
 
     One application of A and of its transpose an iteration, one of each to start, and S gradients of the prior.
 
