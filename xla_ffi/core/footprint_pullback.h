@@ -44,8 +44,7 @@ JAXCT_HD void pull_voxel(const Scan& scan, const View<T>& view, const Vec3<T>& q
   Model::pull_shadow(view, view.beam, q, by_shape, to);
   to.area_ratio += whole / view.area_ratio;
   // scale = area_ratio * m^2 / (extent * area), in 2-D area_ratio * m / area
-  const T m = magnification(view, view.beam, view.across(q), view.depth(q));
-  pull_magnification(view, view.beam, q, (view.planar ? whole : T(2) * whole) / m, to);
+  pull_magnification(view, view.beam, q, view.planar ? whole : T(2) * whole, to);
   if (view.planar) return;
   const T by_extent = whole / (voxel.row.end - voxel.row.begin);
   by_begin = scaled * by_begin + by_extent;
@@ -86,8 +85,8 @@ JAXCT_HD void pull_column(const View<T>& view, const Vec3<T>& q, const AxialColu
   to.row_shift = to.row_shift - up * edges.zeroth;
   pull_affine(q, Moments<T>{edges.zeroth, edges.first} * (up * m), to.along);
   const Moments<T> by_m =
-      Moments<T>{along * edges.zeroth + rise * edges.first, along * edges.first + rise * edges.second} * up;
-  pull_magnification(view, view.beam, q, by_m + sum * (T(2) / m), to);
+      Moments<T>{along * edges.zeroth + rise * edges.first, along * edges.first + rise * edges.second} * (up * m);
+  pull_magnification(view, view.beam, q, by_m + sum * T(2), to);
 }
 
 JAXCT_NAMESPACE_END

@@ -93,6 +93,27 @@ JAXCT_HD Dual<T> part_below(const Trapezoid<Dual<T>>& s, Dual<T> x) {
           (by[0] * s.t0.tangent + by[1] * s.t1.tangent) + (by[2] * s.t2.tangent + by[3] * s.t3.tangent)};
 }
 
+// How far along a trapezoid's flanks an x is, from 0 to 1, and the squares of it. What lies below x has derivatives by
+// the break points that are linear in these; or in sums of them, each times what a change there is worth.
+template <typename T>
+struct Climb {
+  T rise, rise_square, fall, fall_square;
+
+  JAXCT_HD void by_break_points(T (&by)[4]) const {
+    by[1] = -T(0.5) * rise_square;
+    by[0] = -rise - by[1];
+    by[3] = T(0.5) * fall_square;
+    by[2] = fall - by[3];
+  }
+
+  JAXCT_HD friend Climb operator+(const Climb& a, const Climb& b) {
+    return {a.rise + b.rise, a.rise_square + b.rise_square, a.fall + b.fall, a.fall_square + b.fall_square};
+  }
+  JAXCT_HD friend Climb operator*(const Climb& a, T worth) {
+    return {a.rise * worth, a.rise_square * worth, a.fall * worth, a.fall_square * worth};
+  }
+};
+
 // The integral over a pixel of a trapezoid of height 1.
 template <typename T>
 struct Trapezoid {
@@ -101,14 +122,12 @@ struct Trapezoid {
 
   // What lies below x.
   JAXCT_HD T below(T x) const { return part_below(*this, x); }
-  // Its derivatives by t0 to t3.
-  JAXCT_HD void below_by(T x, T (&by)[4]) const {
+  JAXCT_HD Climb<T> climb(T x) const {
     const T u = clamp(T(2) * rise * (x - t0), T(0), T(1)), v = clamp(T(2) * fall * (x - t2), T(0), T(1));
-    by[1] = -T(0.5) * u * u;
-    by[0] = -u - by[1];
-    by[3] = T(0.5) * v * v;
-    by[2] = v - by[3];
+    return {u, u * u, v, v * v};
   }
+  // The derivatives by t0 to t3 of what lies below x.
+  JAXCT_HD void below_by(T x, T (&by)[4]) const { climb(x).by_break_points(by); }
   JAXCT_HD T area() const { return T(0.5) * ((t3 - t0) + (t2 - t1)); }
   JAXCT_HD T weight(Index<T> i) const { return below(static_cast<T>(i + 1)) - below(static_cast<T>(i)); }
   JAXCT_HD IndexRange range(int32_t n) const { return index_range(value_of(t0), value_of(t3), n); }

@@ -216,18 +216,19 @@ struct ColumnDerivatives {
   By across, depth;
 };
 
-// Of column_of at a point, as far as these two.
+// Of column_of at a point, as far as these two. Its place is its column less the detector's middle.
 template <typename T, typename By>
-JAXCT_HD ColumnDerivatives<By> split_column(const View<T>& view, Beam beam, const Vec3<T>& q, By by, View<T>& to) {
+JAXCT_HD ColumnDerivatives<By> split_column(const View<T>& view, Beam beam, const Vec3<T>& q, T place, By by,
+                                            View<T>& to) {
   if (beam == Beam::kParallel) return {by, By{}};
-  const T across = view.across(q), depth = depth_in_front(view, q);
+  const T depth = depth_in_front(view, q);
   if (beam == Beam::kCone) {
-    const T inverse = T(1) / depth;
-    const By by_across = by * inverse;
-    return {by_across, by_across * (-across * inverse)};
+    const By by_across = by * (T(1) / depth);
+    return {by_across, by_across * -place};
   }
+  const T across = view.across(q);
   const T per_step = T(1) / view.angle_step, over_square = per_step / (across * across + depth * depth);
-  to.angle_step = to.angle_step - sum_of(by) * angle_of(across, depth) * per_step * per_step;
+  to.angle_step = to.angle_step - sum_of(by) * place * per_step;
   return {by * (depth * over_square), by * (-across * over_square)};
 }
 
@@ -241,25 +242,33 @@ JAXCT_HD void pull_corners(const Vec3<T>& q, const By& a, const By& b, const By&
   to.slope[2] = to.slope[2] + half * (diagonal - other);
 }
 
-// Of magnification at a point.
+// Of magnification at a point, likewise. `by` is what its changes in proportion are worth.
+template <typename T, typename By>
+JAXCT_HD ColumnDerivatives<By> split_magnification(const View<T>& view, Beam beam, const Vec3<T>& q, By by,
+                                                   View<T>& to) {
+  if (beam == Beam::kParallel) return {By{}, By{}};
+  const T depth = depth_in_front(view, q);
+  if (beam == Beam::kCone) return {By{}, by * (T(-1) / depth)};
+  const T across = view.across(q), inverse = T(-1) / (across * across + depth * depth);
+  to.radius = to.radius + sum_of(by) / view.radius;
+  return {by * (inverse * across), by * (inverse * depth)};
+}
+
 template <typename T, typename By>
 JAXCT_HD void pull_magnification(const View<T>& view, Beam beam, const Vec3<T>& q, By by, View<T>& to) {
   if (beam == Beam::kParallel) return;
-  const T across = view.across(q), depth = depth_in_front(view, q);
-  if (beam == Beam::kCone) return pull_affine(q, by * (T(-1) / (depth * depth)), to.depth);
-  const T square = across * across + depth * depth, m = view.radius / sqrt_of(square), ratio = -m / square;
-  to.radius = to.radius + sum_of(by) * m / view.radius;
-  pull_affine(q, by * (ratio * across), to.across);
-  pull_affine(q, by * (ratio * depth), to.depth);
+  const ColumnDerivatives<By> split = split_magnification(view, beam, q, by, to);
+  if (beam == Beam::kCurvedCone) pull_affine(q, split.across, to.across);
+  pull_affine(q, split.depth, to.depth);
 }
 
 // Of row_of at a point.
 template <typename T>
 JAXCT_HD void pull_row(const View<T>& view, const Vec3<T>& q, T by, View<T>& to) {
-  const T m = magnification(view, view.beam, view.across(q), view.depth(q));
+  const T by_along = by * magnification(view, view.beam, view.across(q), view.depth(q));
   to.row_shift -= by;
-  pull_affine(q, by * m, to.along);
-  pull_magnification(view, view.beam, q, by * view.along(q), to);
+  pull_affine(q, by_along, to.along);
+  pull_magnification(view, view.beam, q, by_along * view.along(q), to);
 }
 
 constexpr int kVectorNumbers = 12, kGridNumbers = 6, kGeometryNumbers = kVectorNumbers + kGridNumbers;
