@@ -50,8 +50,12 @@ void check_tables() {
   for (int lane = 0; lane < kLanes<T>; ++lane) quads[lane] = transposed + 4 * lane;
   Lanes<T> back[4];
   load_transposed(quads, back);
+  Lanes<T> square[kLanes<T>];
+  for (int i = 0; i < kLanes<T>; ++i) square[i] = Lanes<T>(lane_numbers<T>() + 100 * i);
+  const Lanes<T> totals = sum_lanes(square);
   for (int lane = 0; lane < kLanes<T>; ++lane) {
     CHECK(found[lane] == table[2 * lane]);
+    CHECK(totals[lane] == sum_lanes(square[lane]));
     CHECK(sums[2 * lane] == T(1) && sums[2 * lane + 1] == T(100));
     for (int k = 0; k < 4; ++k) {
       CHECK(transposed[4 * lane + k] == static_cast<T>(10 * lane + k));

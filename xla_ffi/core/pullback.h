@@ -106,8 +106,8 @@ JAXCT_HD void pull_ray(const View<T>& view, T row, T col, const Ray<T>& by, View
   const T offset = c[1], angle = offset * view.angle_step;
   const bool curved = view.beam == Beam::kCurvedCone;
   if (curved) {
-    c[0] = std::cos(angle);
-    c[1] = std::sin(angle);
+    c[0] = cos_of(angle);
+    c[1] = sin_of(angle);
   }
   T by_c[3];
   for (int i = 0; i < 3; ++i) {
@@ -115,8 +115,8 @@ JAXCT_HD void pull_ray(const View<T>& view, T row, T col, const Ray<T>& by, View
     add(c[i] * by.moment, to.moment[i]);
     by_c[i] = dot(by.direction, view.direction[i]) + dot(by.moment, view.moment[i]);
   }
-  to.row_shift += by_c[2];
-  if (curved) to.angle_step += (c[0] * by_c[1] - c[1] * by_c[0]) * offset;
+  to.row_shift = to.row_shift + by_c[2];
+  if (curved) to.angle_step = to.angle_step + (c[0] * by_c[1] - c[1] * by_c[0]) * offset;
 }
 
 // Of obliquity, where the pixel's ray is known.
@@ -124,7 +124,7 @@ template <typename T>
 JAXCT_HD void pull_obliquity(const View<T>& view, T row, T col, const Vec3<T>& direction, T by, View<T>& to) {
   const Vec3<T> world = direction * view.voxel_size;
   const T length = norm(world);
-  to.inverse_distance += by * length;
+  to.inverse_distance = to.inverse_distance + by * length;
   const Vec3<T> by_world = (by * view.inverse_distance / length) * world;
   add(by_world * direction, to.voxel_size);
   pull_ray(view, row, col, Ray<T>{by_world * view.voxel_size, {{T(0), T(0), T(0)}}}, to);

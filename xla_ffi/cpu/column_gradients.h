@@ -7,6 +7,8 @@
 // column c. Detectors that tilt move voxels by as much as they are away from the middle slice: hence the moments along
 // z. As in line_loops.h, slices are spread over rows column by column; where rows do not depend on the column, the
 // projections' rows are exchanged for slices once per view.
+#include <optional>
+
 #include "core/footprint_pullback.h"
 #include "core/separable_footprint.h"
 #include "cpu/gradient_problem.h"
@@ -19,49 +21,31 @@ JAXCT_HD Moments<T> select(LaneMask<Mask> mask, Moments<T> yes, Moments<T> no) {
   return {select(mask, yes.sum, no.sum), select(mask, yes.along_z, no.along_z)};
 }
 
-// A column's slices, and slices times their distance from the middle, as one line of moments.
+// A column's slices as a line of moments; z is the first one's distance from the middle.
 template <typename T>
 struct MomentLine {
-  const T *slices, *raised;
+  const T* slices;
+  T z;
 
-  JAXCT_HD friend MomentLine operator+(MomentLine line, int32_t n) { return {line.slices + n, line.raised + n}; }
+  JAXCT_HD friend MomentLine operator+(MomentLine line, int32_t n) {
+    return {line.slices + n, line.z + static_cast<T>(n)};
+  }
+
+  JAXCT_HD Moments<Lanes<T>> operator()(Lanes<T> value, LaneIndices<T> i) const {
+    return {value, value * (Lanes<T>(i) + Lanes<T>(z))};
+  }
 };
 
 template <typename T>
 JAXCT_HD Moments<Lanes<T>> look_up(MomentLine<T> from, LaneIndices<T> i) {
-  return {look_up(from.slices, i), look_up(from.raised, i)};
+  return from(look_up(from.slices, i), i);
 }
 template <typename T>
 JAXCT_HD Moments<Lanes<T>> gather(MomentLine<T> from, LaneIndices<T> i) {
-  return {gather(from.slices, i), gather(from.raised, i)};
-}
-template <typename T>
-JAXCT_HD Moments<Lanes<T>> load_lanes(MomentLine<T> from) {
-  return {load_lanes(from.slices), load_lanes(from.raised)};
+  return from(gather(from.slices, i), i);
 }
 
 namespace loops {
-
-// Both lines of every column of the volume.
-template <typename T>
-class MomentLines {
- public:
-  explicit MomentLines(const Scan& scan) : slices_(scan.ny * scan.nx, scan.nz), raised_(scan.ny * scan.nx, scan.nz) {}
-
-  explicit operator bool() const { return slices_ && raised_; }
-  MomentLine<T> operator[](int64_t column) const { return {slices_[column], raised_[column]}; }
-
-  void load(const Executor& executor, const Scan& scan, const T* volume) const {
-    const int64_t columns = scan.ny * scan.nx;
-    load_lines(executor, volume, columns, scan.nz, columns, slices_);
-    parallel_for(executor, columns, [&](int64_t i) {
-      for (int64_t z = 0; z < scan.nz; ++z) raised_[i][z] = relative<T>(z, scan.nz) * slices_[i][z];
-    });
-  }
-
- private:
-  const Lines<T> slices_, raised_;
-};
 
 template <typename T>
 class ColumnGradient {
@@ -69,7 +53,16 @@ class ColumnGradient {
   using Model = SeparableFootprint;
   using Number = Lanes<T>;
 
-  ColumnGradient(const Scan& scan, const View<T>& view, const T* y)
+  // Of a register of columns: slices spread over rows, plainly and times their height, and the projections that they
+  // meet.
+  struct Workspace {
+    const Lines<T> spread, met;
+
+    explicit Workspace(const Scan& scan) : spread(2 * kLanes<T>, scan.rows), met(kLanes<T>, scan.rows) {}
+    explicit operator bool() const { return spread && met; }
+  };
+
+  ColumnGradient(const Scan& scan, const View<T>& view, const T* y, const Workspace& work)
       : scan_(scan),
         view_(view),
         y_(y),
@@ -79,8 +72,7 @@ class ColumnGradient {
         parallel_(view.beam == Beam::kParallel),
         rows_(scan.cols + kTaps, scan.rows),
         shadow_(parallel_ ? 0 : scan.cols + kTaps, scan.rows),
-        spread_(shared_ ? 0 : 2 * kLanes<T>, scan.rows),
-        met_(shared_ ? 0 : kLanes<T>, scan.rows),
+        work_(work),
         slices_(shared_ ? scan.cols + kTaps : 0, scan.nz),
         edges_(shared_ ? scan.cols + kTaps : 0, scan.nz + 1) {
     if (!*this) return;
@@ -90,46 +82,10 @@ class ColumnGradient {
     if (shared_) exchange();
   }
 
-  explicit operator bool() const { return rows_ && shadow_ && spread_ && met_ && slices_ && edges_; }
+  explicit operator bool() const { return rows_ && shadow_ && slices_ && edges_; }
 
-  // A row of the volume's columns.
-  void add_row(int64_t y, const MomentLines<T>& volume, View<double>& sums) const {
-    View<Number> part = {};
-    for (int64_t x = 0; x < scan_.nx; x += kLanes<T>) add_columns(y, x, volume, part);
-    for_numbers(sums, part, [](double& sum, const Number& value) { sum += static_cast<double>(sum_lanes(value)); });
-  }
-
-  // After all rows of a part: its sums.
-  void finish(View<double>& sums) const {
-    if (parallel_) return gradient_of_parallel_obliquity(view_, sums);
-    gradient_of_obliquity(scan_, view_, y_, sums,
-                          [&](int64_t row, int64_t col) { return shadow_[col][data_row(row)]; });
-  }
-
- private:
-  static constexpr int kTaps = Footprints<T>::kTaps;
-  using Column = AxialColumn<Trapezoid<Number>, Number>;
-
-  // What up to kTaps detector columns are to a register of columns: an entry for each.
-  struct Meeting {
-    T sum[kTaps][kLanes<T>], along_z[kTaps][kLanes<T>];
-    T zeroth[kLanes<T>], first[kLanes<T>];  // edges, where rows are shared
-  };
-
-  int64_t data_row(int64_t row) const { return down_ ? scan_.rows - 1 - row : row; }
-
-  // Rows to slices, and to what lies in the row where two slices meet.
-  void exchange() const {
-    const auto num_rows = static_cast<int32_t>(scan_.rows), nz = static_cast<int32_t>(scan_.nz);
-    const auto column = make_upward_column<Model>(scan_, view_, view_.beam, T(0), T(0));
-    for (int64_t c = 0; c < scan_.cols; ++c) {
-      collect<Model>(column.edge, column.slope, rows_[c], {0, num_rows}, num_rows, nz, slices_[c]);
-      at_edges(column.edge, column.slope, rows_[c], {0, num_rows},
-               [&](int32_t e, Number, Number value) { store(value, edges_[c] + e); });
-    }
-  }
-
-  void add_columns(int64_t row, int64_t begin, const MomentLines<T>& volume, View<Number>& to) const {
+  // As many of the volume's columns from (row, begin) on as a register holds.
+  void add_columns(int64_t row, int64_t begin, const Lines<T>& volume, View<Number>& to) const {
     const Vec3<Number> q = {{Number(T(0)), Number(relative<T>(row, scan_.ny)),
                              Number(lane_numbers<T>()) + Number(relative<T>(begin, scan_.nx))}};
     const auto in_volume = Number(T(scan_.nx - begin)) > Number(lane_numbers<T>());
@@ -166,32 +122,63 @@ class ColumnGradient {
       }
       Moments<Number> here[kTaps];
       for (int k = 0; k < kTaps; ++k) {
-        here[k] = {load_lanes(meeting.sum[k]), load_lanes(meeting.along_z[k])};
+        here[k] = {sum_lanes(meeting.sum[k]), sum_lanes(meeting.along_z[k])};
         sum = sum + here[k] * weights[k];
       }
       collect_shape(column.column, Number(first), here, by_shape);
       first = min_of(first + kTaps, end);
     } while (any_of(first < end));
     if (shared_)
-      edges = {load_lanes(meeting.zeroth), load_lanes(meeting.first), zero};
+      edges = {sum_lanes(meeting.zeroth), sum_lanes(meeting.first), zero};
     else
       edges = move_edges(column, row_begin, row_end, volume, lines);
     for (Moments<Number>& by : by_shape) by = by * scale;
     pull_column<Model>(packed_, q, column, sum, by_shape, edges, to);
   }
 
-  void spread_column(int i, T edge, T slope, IndexRange rows, MomentLine<T> slices) const {
-    T *const flat = spread_[2 * i], *const raised = spread_[2 * i + 1], *const met = met_[i];
-    spread<Model>(edge, slope, slices, static_cast<int32_t>(scan_.nz), rows, [=](int32_t r, Moments<Number> value) {
+  // After all rows of a part: its sums.
+  void finish(View<double>& sums) const {
+    if (parallel_) return gradient_of_parallel_obliquity(view_, sums);
+    gradient_of_obliquity(scan_, view_, y_, sums,
+                          [&](int64_t row, int64_t col) { return shadow_[col][data_row(row)]; });
+  }
+
+ private:
+  static constexpr int kTaps = Footprints<T>::kTaps;
+  using Column = AxialColumn<Trapezoid<Number>, Number>;
+
+  // What up to kTaps detector columns are to each of a register of columns, yet to be summed over the lanes.
+  struct Meeting {
+    Number sum[kTaps][kLanes<T>], along_z[kTaps][kLanes<T>];
+    Number zeroth[kLanes<T>], first[kLanes<T>];  // edges, where rows are shared
+  };
+
+  int64_t data_row(int64_t row) const { return down_ ? scan_.rows - 1 - row : row; }
+
+  // Rows to slices, and to what lies in the row where two slices meet.
+  void exchange() const {
+    const auto num_rows = static_cast<int32_t>(scan_.rows), nz = static_cast<int32_t>(scan_.nz);
+    const auto column = make_upward_column<Model>(scan_, view_, view_.beam, T(0), T(0));
+    for (int64_t c = 0; c < scan_.cols; ++c) {
+      collect<Model>(column.edge, column.slope, rows_[c], {0, num_rows}, num_rows, nz, slices_[c]);
+      at_edges(column.edge, column.slope, rows_[c], {0, num_rows},
+               [&](int32_t e, Number, Number value) { store(value, edges_[c] + e); });
+    }
+  }
+
+  void spread_column(int i, T edge, T slope, IndexRange rows, const T* slices) const {
+    T *const flat = work_.spread[2 * i], *const raised = work_.spread[2 * i + 1], *const met = work_.met[i];
+    const MomentLine<T> column = {slices, relative<T>(int64_t{0}, scan_.nz)};
+    spread<Model>(edge, slope, column, static_cast<int32_t>(scan_.nz), rows, [=](int32_t r, Moments<Number> value) {
       store(value.sum, flat + r);
       store(value.along_z, raised + r);
       store(Number(T(0)), met + r);
     });
   }
 
-  void meet(int i, int32_t first, int32_t count, const T* weights, IndexRange rows, MomentLine<T> slices,
+  void meet(int i, int32_t first, int32_t count, const T* weights, IndexRange rows, const T* slices,
             Meeting& to) const {
-    for (int k = 0; k < kTaps; ++k) to.sum[k][i] = to.along_z[k][i] = T(0);
+    for (int k = 0; k < kTaps; ++k) to.sum[k][i] = to.along_z[k][i] = Number(T(0));
     with_taps(weights, count, [&](auto taps) {
       if (shared_) return meet_slices(taps, i, first, slices, to);
       if (parallel_) return meet_rows<false>(taps, i, first, rows, to);
@@ -202,13 +189,12 @@ class ColumnGradient {
   // Adds, too, to the column's shadow and to what it meets in all detector columns.
   template <bool kShadow, int n>
   void meet_rows(Taps<T, n> taps, int i, int32_t first, IndexRange rows, Meeting& to) const {
-    const MomentLine<T> column = {spread_[2 * i], spread_[2 * i + 1]};
-    const T* y = rows_[first];
-    T *const met = met_[i], *const shadow = kShadow ? shadow_[first] : nullptr;
+    const T *const flat = work_.spread[2 * i], *const raised = work_.spread[2 * i + 1], *const y = rows_[first];
+    T *const met = work_.met[i], *const shadow = kShadow ? shadow_[first] : nullptr;
     const int64_t length = rows_.length();
     Moments<Number> sums[n] = {};
     for (int32_t r = rows.begin; r < rows.end; r += kLanes<T>) {
-      const Moments<Number> x = load_lanes(column + r);
+      const Moments<Number> x = {load_lanes(flat + r), load_lanes(raised + r)};
       Number all = load_lanes(met + r);
       for (int k = 0; k < n; ++k) {
         const Number value = load_lanes(y + k * length + r);
@@ -222,27 +208,31 @@ class ColumnGradient {
   }
 
   template <int n>
-  void meet_slices(Taps<T, n> taps, int i, int32_t first, MomentLine<T> column, Meeting& to) const {
+  void meet_slices(Taps<T, n> taps, int i, int32_t first, const T* column, Meeting& to) const {
     const T *const y = slices_[first], *const at_edge = edges_[first];
     const int64_t length = slices_.length(), edge_length = edges_.length();
-    const Number middle(T(0.5) * static_cast<T>(scan_.nz));
     Moments<Number> sums[n] = {}, edges = {};
-    for (int32_t z = 0; z <= scan_.nz; z += kLanes<T>) {
-      const Moments<Number> x = load_lanes(column + z);
-      for (int k = 0; k < n; ++k) sums[k] = sums[k] + x * load_lanes(y + k * length + z);
-      const Number gain = (load_lanes(column.slices + z - 1) - x.sum) * taps.gather(at_edge + z, edge_length);
-      edges = edges + Moments<Number>{gain, gain * (Number(lane_numbers<T>() + z) - middle)};
+    Number at = Number(lane_numbers<T>()) + Number(relative<T>(int64_t{0}, scan_.nz));
+    for (int32_t z = 0; z <= scan_.nz; z += kLanes<T>, at = at + Number(T(kLanes<T>))) {
+      const Number x = load_lanes(column + z);
+      for (int k = 0; k < n; ++k) {
+        const Number product = x * load_lanes(y + k * length + z);
+        sums[k] = sums[k] + Moments<Number>{product, product * at};
+      }
+      const Number gain = (load_lanes(column + z - 1) - x) * taps.gather(at_edge + z, edge_length);
+      edges = edges + Moments<Number>{gain, gain * at};
     }
     store_sums(sums, i, to);
-    to.zeroth[i] += sum_lanes(edges.sum);
-    to.first[i] += sum_lanes(edges.along_z);
+    // Edges lie half a slice below the slices' middles.
+    to.zeroth[i] = to.zeroth[i] + edges.sum;
+    to.first[i] = to.first[i] + (edges.along_z - Number(T(0.5)) * edges.sum);
   }
 
   template <int n>
   static void store_sums(const Moments<Number> (&sums)[n], int i, Meeting& to) {
     for (int k = 0; k < n; ++k) {
-      to.sum[k][i] = sum_lanes(sums[k].sum);
-      to.along_z[k][i] = sum_lanes(sums[k].along_z);
+      to.sum[k][i] = sums[k].sum;
+      to.along_z[k][i] = sums[k].along_z;
     }
   }
 
@@ -275,25 +265,25 @@ class ColumnGradient {
 
   // Where two voxels meet, a row goes from the one to the other.
   EdgeMoments<Number> move_edges(const Column& column, Index<Number> row_begin, Index<Number> row_end,
-                                 const MomentLines<T>& volume, int64_t lines) const {
-    T moments[3][kLanes<T>] = {};
+                                 const Lines<T>& volume, int64_t lines) const {
+    Number moments[3][kLanes<T>] = {};
     for (int i = 0; i < kLanes<T>; ++i) {
       const IndexRange rows = {row_begin[i], row_end[i]};
       if (rows.empty()) continue;
-      const T* slices = volume[lines + i].slices;
-      clear_around(rows, met_[i]);
+      const T* slices = volume[lines + i];
+      clear_around(rows, work_.met[i]);
       Number zeroth(T(0)), first(T(0)), second(T(0));
-      at_edges(column.edge[i], column.slope[i], met_[i], rows, [&](int32_t e, Number s, Number value) {
+      at_edges(column.edge[i], column.slope[i], work_.met[i], rows, [&](int32_t e, Number s, Number value) {
         const Number gain = (load_lanes(slices + e - 1) - load_lanes(slices + e)) * value;
         zeroth = zeroth + gain;
         first = first + gain * s;
         second = second + gain * s * s;
       });
-      moments[0][i] = sum_lanes(zeroth);
-      moments[1][i] = sum_lanes(first);
-      moments[2][i] = sum_lanes(second);
+      moments[0][i] = zeroth;
+      moments[1][i] = first;
+      moments[2][i] = second;
     }
-    return {load_lanes(moments[0]), load_lanes(moments[1]), load_lanes(moments[2])};
+    return {sum_lanes(moments[0]), sum_lanes(moments[1]), sum_lanes(moments[2])};
   }
 
   const Scan& scan_;
@@ -303,20 +293,37 @@ class ColumnGradient {
   const bool down_, shared_, parallel_;
   // Of the view's detector columns: projections weighted with the obliquity, and what is projected there.
   const Lines<T> rows_, shadow_;
-  // Of a register of columns: both lines spread over rows, and the projections that they meet.
-  const Lines<T> spread_, met_;
+  const Workspace& work_;
   // Where rows are shared, of the detector columns: projections as slices, and at the edges between slices.
   const Lines<T> slices_, edges_;
 };
 
-// A range of the volume's rows of columns, on one view.
+// Views that go through a tile of columns together, so that its slices are in a near cache for all but the first.
+constexpr int kGradientViews = 2;
+
+// A range of the volume's rows of columns, on a block of views.
+
 template <typename T>
-bool gradient_of_columns(const GradientProblem<T>& p, const MomentLines<T>& volume, int64_t v, IndexRange lines,
-                         View<double>& sums) {
-  const ColumnGradient<T> view(p.scan, p.views[v], p.projections + v * p.scan.pixels());
-  if (!view) return false;
-  for (int64_t y = lines.begin; y < lines.end; ++y) view.add_row(y, volume, sums);
-  view.finish(sums);
+bool gradient_of_columns(const GradientProblem<T>& p, const Lines<T>& volume, int64_t block, IndexRange rows,
+                         View<double>* sums) {
+  const int64_t first = block * kGradientViews;
+  const auto n = static_cast<int>(min_of(p.scan.views - first, int64_t{kGradientViews}));
+  const typename ColumnGradient<T>::Workspace work(p.scan);
+  std::optional<ColumnGradient<T>> views[kGradientViews];
+  bool ok = static_cast<bool>(work);
+  for (int v = 0; ok && v < n; ++v)
+    ok = static_cast<bool>(
+        views[v].emplace(p.scan, p.views[first + v], p.projections + (first + v) * p.scan.pixels(), work));
+  if (!ok) return false;
+  for (int64_t begin = rows.begin; begin < rows.end; begin += kMaxTile) {
+    const int64_t end = min_of(begin + kMaxTile, int64_t{rows.end});
+    View<Lanes<T>> parts[kGradientViews] = {};
+    for (int64_t x = 0; x < p.scan.nx; x += kLanes<T>)
+      for (int v = 0; v < n; ++v)
+        for (int64_t y = begin; y < end; ++y) views[v]->add_columns(y, x, volume, parts[v]);
+    for (int v = 0; v < n; ++v) add_lanes(sums[v], parts[v]);
+  }
+  for (int v = 0; v < n; ++v) views[v]->finish(sums[v]);
   return true;
 }
 

@@ -135,12 +135,14 @@ Status view_gradients(SeparableFootprint, const GradientProblem<T>& p, const Exe
                      [&](int64_t v, IndexRange lines, View<double>* sums) {
                        return gradient_of_rows<SeparableFootprint>(p, v, lines, *sums);
                      });
-  const MomentLines<T> volume(scan);
+  const int64_t columns = scan.ny * scan.nx;
+  const Lines<T> volume(columns, scan.nz);
   if (!volume) return Status::kOutOfMemory;
-  volume.load(executor, scan, p.volume);
-  return sum_parts(scan, 1, scan.ny, executor, gradients, [&](int64_t v, IndexRange lines, View<double>* sums) {
-    return gradient_of_columns(p, volume, v, lines, *sums);
-  });
+  load_lines(executor, p.volume, columns, scan.nz, columns, volume);
+  return sum_parts(scan, kGradientViews, scan.ny, executor, gradients,
+                   [&](int64_t block, IndexRange rows, View<double>* sums) {
+                     return gradient_of_columns(p, volume, block, rows, sums);
+                   });
 }
 
 template <typename T>

@@ -181,6 +181,18 @@ JAXCT_HD Lanes<T> sqrt_of(Lanes<T> x) {
   return root;
 }
 
+template <typename T>
+JAXCT_HD Lanes<T> cos_of(Lanes<T> x) {
+  for (int lane = 0; lane < kLanes<T>; ++lane) x.v[lane] = std::cos(x.v[lane]);
+  return x;
+}
+
+template <typename T>
+JAXCT_HD Lanes<T> sin_of(Lanes<T> x) {
+  for (int lane = 0; lane < kLanes<T>; ++lane) x.v[lane] = std::sin(x.v[lane]);
+  return x;
+}
+
 // To a few units in the last place for floats. The polynomial is a minimax fit of atan(t) / t on [0, tan(pi / 8)],
 // where the angle is reduced to by turns of pi / 4.
 template <typename T>
@@ -231,6 +243,25 @@ JAXCT_HD T sum_lanes(Lanes<T> x) {
   T sum = T(0);
   for (int lane = 0; lane < kLanes<T>; ++lane) sum += x.v[lane];
   return sum;
+}
+
+// out[i] = sum_lanes(x[i])
+template <typename T>
+JAXCT_HD Lanes<T> sum_lanes(const Lanes<T> (&x)[kLanes<T>]) {
+#if defined(__AVX2__)
+  if constexpr (sizeof(T) == 4) {
+    const auto four = [&](int i) {
+      const __m256 a = _mm256_hadd_ps((__m256)x[i].v, (__m256)x[i + 1].v);
+      return _mm256_hadd_ps(a, _mm256_hadd_ps((__m256)x[i + 2].v, (__m256)x[i + 3].v));
+    };
+    const __m256 low = four(0), high = four(4);
+    const __m256 sum = _mm256_add_ps(_mm256_permute2f128_ps(low, high, 0x20), _mm256_permute2f128_ps(low, high, 0x31));
+    return Lanes<T>((typename Lanes<T>::Vector)sum);
+  }
+#endif
+  Lanes<T> sums;
+  for (int i = 0; i < kLanes<T>; ++i) sums.v[i] = sum_lanes(x[i]);
+  return sums;
 }
 
 template <typename T>
@@ -373,7 +404,7 @@ JAXCT_HD Lanes<T> pack(const View<T>* views, int n, T View<T>::* field) {
 }  // namespace detail
 
 // Several views at once, one a lane, the last of n repeated where there are fewer: what turns a voxel into a place on
-// the detector. Rays and obliquities are not for such views; their fields are zero.
+// the detector, and a pixel into its obliquity. Where rays run is not for such views; those fields are zero.
 template <typename T>
 JAXCT_HD View<Lanes<T>> pack_views(const View<T>* views, int n) {
   View<Lanes<T>> packed = {};
@@ -382,6 +413,12 @@ JAXCT_HD View<Lanes<T>> pack_views(const View<T>* views, int n) {
   packed.axial = views->axial;
   packed.row_middle = detail::pack(views, n, &View<T>::row_middle);
   packed.col_middle = detail::pack(views, n, &View<T>::col_middle);
+  for (int k = 0; k < 3; ++k) {
+    for (int i = 0; i < 3; ++i)
+      packed.direction[i][k] = detail::pack(views, n, [=](const View<T>& v) { return v.direction[i][k]; });
+    packed.voxel_size[k] = detail::pack(views, n, [k](const View<T>& v) { return v.voxel_size[k]; });
+  }
+  packed.inverse_distance = detail::pack(views, n, &View<T>::inverse_distance);
   packed.angle_step = detail::pack(views, n, &View<T>::angle_step);
   packed.row_shift = detail::pack(views, n, &View<T>::row_shift);
   packed.radius = detail::pack(views, n, &View<T>::radius);
