@@ -1,7 +1,7 @@
 #pragma once
 // The detector columns and weights of a voxel column, in as many views at a time as a register holds.
 #include "core/separable.h"
-#include "cpu/lanes.h"
+#include "cpu/packed_views.h"
 #include "cpu/problem.h"
 
 JAXCT_NAMESPACE_BEGIN

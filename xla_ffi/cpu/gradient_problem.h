@@ -2,7 +2,7 @@
 // What the loops of gradients with respect to the geometry have in common. They are kept per view, in views
 // (pullback.h), and summed in double precision.
 #include "core/pullback.h"
-#include "cpu/lanes.h"
+#include "cpu/packed_views.h"
 #include "cpu/problem.h"
 
 JAXCT_NAMESPACE_BEGIN
