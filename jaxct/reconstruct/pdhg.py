@@ -11,6 +11,7 @@ from jax.typing import ArrayLike
 from jaxct.geometry import _validate
 from jaxct.reconstruct._arithmetic import ratio, reciprocal, root
 from jaxct.reconstruct._checks import check_bounds, check_nonnegative
+from jaxct.reconstruct.implicit import fixed_point
 from jaxct.reconstruct.proximal import (
     FITS,
     DataFit,
@@ -28,6 +29,7 @@ from jaxct.reconstruct.run import LinearOperator, LoopOptions, Result, check_dat
 # The shares of the fit and of total variation in the step sizes.
 FIT_STEP = 0.1
 VARIATION_STEP = 0.3
+DERIVATIVES = ("unrolled", "implicit")
 
 
 class PDHGState(NamedTuple):
@@ -71,6 +73,7 @@ def pdhg(
     lower: ArrayLike | None = None,
     upper: ArrayLike | None = None,
     step_ratio: ArrayLike = 1.0,
+    differentiate: str = "unrolled",
     **loop: Unpack[LoopOptions],
 ) -> Result:
     r"""Minimise ``f(A x) + tv_weight TV(x)`` within bounds by Chambolle and Pock's primal-dual hybrid gradient method.
@@ -117,6 +120,11 @@ def pdhg(
         lower, upper: bounds of the voxels, scalars or arrays that broadcast to ``A.in_shape``; None is no bound.
         step_ratio: factor of S and s, with 1/T as its inverse: above 1 the dual variables arrive sooner, below 1 the
             volume. It changes how fast a solution is found, not which.
+        differentiate: "unrolled": the derivative is that of the iterate, and in reverse mode all iterates are kept.
+            "implicit": it is that of the solution, by :func:`~jaxct.reconstruct.implicit.fixed_point` in the data,
+            weights, tv_weight and the leaves of A (a projector's geometry), for ``num_iters`` products with the
+            derivative of a step, in reverse mode alone; none of the iterates is kept, and the history has no
+            derivative. It is right as far as the iterates have converged.
         loop: callback (with a :class:`PDHGState`), progress, stop, checkpoint: see
             :class:`~jaxct.reconstruct.LoopOptions`.
 
@@ -151,7 +159,12 @@ def pdhg(
     steps = gradient_steps(dual, A.T(dual * ray_sums), spacing)
     state = _start(A, init, term, steps, spacing, tv_weight)
     operands = _Operands(A, term, tv_weight, spacing, steps, lower, upper)
-    state, history = iterate(_step, state, operands, num_iters=num_iters, label="PDHG", **loop)
+    if _validate.choice("differentiate", differentiate, DERIVATIVES) == "unrolled":
+        state, history = iterate(_step, state, operands, num_iters=num_iters, label="PDHG", **loop)
+        return Result(state.volume, history)
+    fixed = jax.lax.stop_gradient((state, operands))
+    state, history = iterate(_step, *fixed, num_iters=num_iters, label="PDHG", **loop)
+    state = fixed_point(_next_state, state, operands, num_iters=0, adjoint_iters=num_iters)
     return Result(state.volume, history)
 
 
@@ -224,6 +237,10 @@ def _step(state: PDHGState, operands: _Operands) -> tuple[PDHGState, dict[str, A
     new = PDHGState(volume, projections, dual, project_dual_ball(raised, tv_weight))
     objective = fit.value(projections) + tv_weight * field_norm(gradient(volume, spacing))
     return new, {"objective": objective, "fixed_point_residual": _step_length(state, new, steps, spacing)}
+
+
+def _next_state(state: PDHGState, operands: _Operands) -> PDHGState:
+    return _step(state, operands)[0]
 
 
 def _step_length(before: PDHGState, after: PDHGState, steps: Steps, spacing: Array) -> Array:
