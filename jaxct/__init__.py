@@ -43,6 +43,7 @@ _LAZY_MODULES = (
     "reconstruct",
     "reference",
     "sharding",
+    "wavelets",
     "weights",
 )
 
