@@ -1,32 +1,15 @@
 """The examples of docs/examples keep what they promise, at a smaller size: all from the measured walnut."""
 
-import importlib.util
-from pathlib import Path
-from types import ModuleType
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import jaxct
+from tests.examples import example, small_picture
 
 pytest.importorskip("h5py")
 pytest.importorskip("matplotlib")
-
-EXAMPLES = Path(__file__).resolve().parents[1] / "docs" / "examples"
-
-
-def example(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"example_{name}", EXAMPLES / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def small_picture(figure, path) -> bool:
-    figure.savefig(path, dpi=40)
-    return path.stat().st_size > 5_000
 
 
 def test_training_improves_slices_that_it_has_not_seen(tmp_path):
