@@ -33,12 +33,14 @@ DERIVATIVES = ("unrolled", "implicit")
 
 
 class PDHGState(NamedTuple):
-    """State of :func:`pdhg`: iterate, its projections A x, the dual variables of the rays and of the gradient."""
+    """State of :func:`pdhg`: iterate, its projections A x, the dual variables y of the rays and p of the gradient, and
+    D^T p: kept, as it would otherwise be computed anew wherever the next iterate and its neighbours are read."""
 
     volume: Array
     projections: Array
     dual: Array
     dual_gradient: Field
+    adjoint_gradient: Array
 
 
 class Steps(NamedTuple):
@@ -102,7 +104,7 @@ def pdhg(
     :func:`constant_tv_weight`.
 
     One application of A and of its transpose an iteration, and one of each to start; one more of A where ``init`` is
-    given. Besides volumes and projections there are as many dual volumes as axes.
+    given. Besides a few volumes and projections there are as many dual volumes as axes.
 
     Args:
         A: a linear operator with weights that are not negative and a matched transpose, such as
@@ -223,33 +225,33 @@ def _start(
         volume, projections = init, A(init)
     dual = fit.prox_conjugate(steps.dual * projections, steps.dual)
     slopes = tuple(steps.dual_gradient * slope for slope in gradient(volume, spacing))
-    return PDHGState(volume, projections, dual, project_dual_ball(slopes, tv_weight))
+    field = project_dual_ball(slopes, tv_weight)
+    return PDHGState(volume, projections, dual, field, transposed_gradient(field, spacing))
 
 
 def _step(state: PDHGState, operands: _Operands) -> tuple[PDHGState, dict[str, Array]]:
     A, fit, tv_weight, spacing, steps, lower, upper = operands  # noqa: N806
-    descent = A.T(state.dual) + transposed_gradient(state.dual_gradient, spacing)
-    volume = box(state.volume - steps.volume * descent, lower, upper)
+    volume = box(state.volume - steps.volume * (A.T(state.dual) + state.adjoint_gradient), lower, upper)
     projections = A(volume)
     dual = fit.prox_conjugate(state.dual + steps.dual * (2 * projections - state.projections), steps.dual)
     slopes = gradient(2 * volume - state.volume, spacing)
     raised = tuple(p + steps.dual_gradient * slope for p, slope in zip(state.dual_gradient, slopes, strict=True))
-    new = PDHGState(volume, projections, dual, project_dual_ball(raised, tv_weight))
+    field = project_dual_ball(raised, tv_weight)
+    new = PDHGState(volume, projections, dual, field, transposed_gradient(field, spacing))
     objective = fit.value(projections) + tv_weight * field_norm(gradient(volume, spacing))
-    return new, {"objective": objective, "fixed_point_residual": _step_length(state, new, steps, spacing)}
+    return new, {"objective": objective, "fixed_point_residual": _step_length(state, new, steps)}
 
 
 def _next_state(state: PDHGState, operands: _Operands) -> PDHGState:
     return _step(state, operands)[0]
 
 
-def _step_length(before: PDHGState, after: PDHGState, steps: Steps, spacing: Array) -> Array:
-    x, q, y, p = jax.tree.map(jnp.subtract, after, before)
+def _step_length(before: PDHGState, after: PDHGState, steps: Steps) -> Array:
+    x, q, y, p, u = jax.tree.map(jnp.subtract, after, before)
     rays = jnp.where(steps.dual == 0, 0, y * (y / jnp.where(steps.dual == 0, 1, steps.dual) - 2 * q))
-    total = jnp.vdot(x, x / steps.volume) + jnp.sum(rays)
-    for part, slope in zip(p, gradient(x, spacing), strict=True):
-        total += jnp.sum(part * (part / steps.dual_gradient - 2 * slope))
-    return root(jnp.maximum(total, 0))
+    voxels = x * (x / steps.volume - 2 * u)
+    dual_gradient = sum((jnp.sum(part**2) for part in p), jnp.zeros((), x.dtype)) / steps.dual_gradient
+    return root(jnp.maximum(jnp.sum(rays) + jnp.sum(voxels) + dual_gradient, 0))
 
 
 def constant_tv_weight(

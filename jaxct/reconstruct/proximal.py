@@ -49,9 +49,9 @@ def field_lengths(field: Field) -> Array:
 
 def project_dual_ball(field: Field, radius: ArrayLike) -> Field:
     """Shorten the vectors longer than ``radius`` to it: projection on the ball that is dual to isotropic variation."""
-    squares, limit = _squares(field), jnp.square(radius)
-    outside = squares > limit
-    scale = jnp.where(outside, radius * jax.lax.rsqrt(jnp.where(outside, squares, 1)), 1)
+    # What is within is multiplied by 1, and nothing is divided by zero. Faster than a choice for each vector.
+    least = jnp.where(jnp.equal(radius, 0), 1, jnp.square(radius) / 4)
+    scale = jnp.minimum(1, radius * jax.lax.rsqrt(jnp.maximum(_squares(field), least)))
     return tuple(part * scale for part in field)
 
 
@@ -126,20 +126,25 @@ def total_variation_dual(
     norm = squared_gradient_norm(x.shape, spacing)
     step = 1 / jnp.where(norm > 0, norm, 1)
 
-    def image(field: Field) -> Array:
-        return box(x - transposed_gradient(field, spacing), lower, upper)
+    def image(adjoint: Array) -> Array:
+        return box(x - adjoint, lower, upper)
 
-    def advance(carry: tuple[Field, Field, Array], _: None) -> tuple[tuple[Field, Field, Array], None]:
-        field, ahead, t = carry
-        slopes = gradient(image(ahead), spacing)
+    # D^T of both fields is carried along: it would be computed anew wherever the image and its neighbours are read.
+    def advance(carry: tuple, _: None) -> tuple[tuple, None]:
+        field, adjoint, ahead, adjoint_ahead, t = carry
+        slopes = gradient(image(adjoint_ahead), spacing)
         new = project_dual_ball(tuple(a + step * s for a, s in zip(ahead, slopes, strict=True)), weight)
+        adjoint_new = transposed_gradient(new, spacing)
         t_new = (1 + jnp.sqrt(1 + 4 * t**2)) / 2
-        ahead = tuple(n + (t - 1) / t_new * (n - f) for n, f in zip(new, field, strict=True))
-        return (new, ahead, t_new), None
+        further = (t - 1) / t_new
+        ahead = tuple(n + further * (n - f) for n, f in zip(new, field, strict=True))
+        return (new, adjoint_new, ahead, adjoint_new + further * (adjoint_new - adjoint), t_new), None
 
     field = project_dual_ball(field, weight)
-    (field, _, _), _ = jax.lax.scan(advance, (field, field, jnp.ones((), x.dtype)), length=num_iters)
-    return image(field), field
+    adjoint = transposed_gradient(field, spacing)
+    start: tuple = (field, adjoint, field, adjoint, jnp.ones((), x.dtype))
+    (field, adjoint, *_), _ = jax.lax.scan(advance, start, length=num_iters)
+    return image(adjoint), field
 
 
 @jax.tree_util.register_dataclass
