@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxct import priors, reconstruct
+from jaxct.reconstruct.dip import dip
 from jaxct.reconstruct.fista import fista
 from jaxct.reconstruct.landweber import landweber
 from jaxct.reconstruct.lsmr import lsmr
@@ -21,6 +22,7 @@ from jaxct.reconstruct.sart import os_sart, sart
 from jaxct.reconstruct.spdhg import spdhg
 from jaxct.reconstruct.transmission import mltr
 from tests.matrix import COLS, ROWS
+from tests.networks import TwoConvolutions, filled
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,7 @@ SOLVERS = [
     Solver(mltr_of_line_integrals),
     Solver(pwls, {"num_subsets": 3, "prior": weak_huber, "curvature": 0.12, "order": "random"}),
     Solver(plug_and_play, {"denoiser": weak_threshold, "lower": 0.0}),
+    Solver(dip, {"network": filled(TwoConvolutions)}),
 ]
 
 

@@ -13,6 +13,7 @@ import jaxct
 from jaxct import checkpoint_policies, nn
 from jaxct.nn._layers import double
 from jaxct.reconstruct import fbp, squared_norm
+from tests.networks import filled
 from tests.operators import random, relative_error
 
 BEAM = jaxct.ParallelBeam(jaxct.geometry.trajectories.circle(6, arc=jnp.pi), detector_shape=(14,))
@@ -41,14 +42,6 @@ def variational(num_steps=2, **options):
 every_unrolled = pytest.mark.parametrize(
     "make", [unrolled_gradient, primal_dual, variational], ids=lambda f: f.__name__
 )
-
-
-def filled(make, *args, **options):
-    """A module with parameters of either sign, nowhere zero; as if trained. (It takes no compiling, as rngs would.)"""
-    graphdef, state = nnx.split(nnx.eval_shape(lambda: make(*args, **options)))
-    leaves, structure = jax.tree.flatten(state)
-    numbers = [0.5 * random(i, leaf.shape, leaf.dtype) for i, leaf in enumerate(leaves)]
-    return nnx.merge(graphdef, jax.tree.unflatten(structure, numbers))
 
 
 def projector():
