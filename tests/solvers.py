@@ -8,6 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxct import priors, reconstruct
+from jaxct.reconstruct.admm_tv import admm_tv
+from jaxct.reconstruct.asd_pocs import asd_pocs
 from jaxct.reconstruct.dip import dip
 from jaxct.reconstruct.fista import fista
 from jaxct.reconstruct.landweber import landweber
@@ -62,6 +64,8 @@ SOLVERS = [
     Solver(os_sart, {"num_subsets": 4, "order": "random", "lower": 0.0}),
     Solver(sart, {"relaxation": 0.5}),
     Solver(mlem, {"background": 0.02}),
+    Solver(admm_tv, {"tv_weight": 0.02, "lower": 0.0}),
+    Solver(asd_pocs, {"epsilon": 0.1, "num_subsets": 3}),
     Solver(fista, {"weight": 0.02, "lower": 0.0}),
     Solver(pdhg, {"tv_weight": 0.02, "lower": 0.0}),
     Solver(spdhg, {"num_subsets": 3, "tv_weight": 0.02, "lower": 0.0}),

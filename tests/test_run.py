@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import jaxct
 from jaxct.reconstruct import cgls, sirt, stopping
 from jaxct.reconstruct.run import iterate
 from tests.matrix import Matrix
@@ -57,13 +58,34 @@ def test_a_checkpoint_is_refused_to_another_run(problem, tmp_path):
     pytest.importorskip("orbax.checkpoint")
     A, data = problem  # noqa: N806
     cgls(A, data, num_iters=4, checkpoint=tmp_path)
-    with pytest.raises(ValueError, match=r"checkpoint: .* holds another run \(algorithm: CGLS, here SIRT\)"):
+    with pytest.raises(ValueError, match=r"checkpoint: .* holds another run, which differs in its algorithm"):
         sirt(A, data, num_iters=4, checkpoint=tmp_path)
-    for other in ((A, 2 * data), (Matrix(2 * A.values), data)):
-        with pytest.raises(ValueError, match=r"checkpoint: .* holds another run \(data and operator"):
+    for other in ((A, 2 * data), (A, -data), (Matrix(2 * A.values), data)):
+        with pytest.raises(ValueError, match=r"checkpoint: .* holds another run, which differs in its (data|start)"):
             cgls(*other, num_iters=4, checkpoint=tmp_path)
     with pytest.raises(ValueError, match=r"checkpoint: .* 4 iterations far, num_iters is 3"):
         cgls(A, data, num_iters=3, checkpoint=tmp_path)
+
+
+def test_a_checkpoint_is_refused_to_another_model_of_the_operator(tmp_path):
+    """Which is not among the arrays."""
+    pytest.importorskip("orbax.checkpoint")
+    beam = jaxct.ParallelBeam(np.linspace(0, 3, 6), detector_shape=(12,))
+    operators = [jaxct.Projector(beam, jaxct.VolumeGrid((8, 8)), model=model) for model in ("joseph", "siddon")]
+    data = operators[0](jnp.ones((8, 8)))
+    cgls(operators[0], data, num_iters=2, checkpoint=tmp_path)
+    with pytest.raises(ValueError, match="differs in its structure"):
+        cgls(operators[1], data, num_iters=4, checkpoint=tmp_path)
+
+
+def test_rounding_makes_no_other_run(problem, tmp_path):
+    """A start that was computed on another machine may differ in the last digit."""
+    pytest.importorskip("orbax.checkpoint")
+    A, data = problem  # noqa: N806
+    sirt(A, data, num_iters=2, checkpoint=tmp_path)
+    seen = []
+    sirt(A, data * (1 + 1e-7), num_iters=4, checkpoint=tmp_path, callback=lambda iteration, *_: seen.append(iteration))
+    assert seen == [3, 4]
 
 
 def test_a_finished_run_goes_on_with_more_iterations(problem, tmp_path):

@@ -96,6 +96,16 @@ def test_a_run_that_was_cut_off_ends_in_the_same_bits(solve, problem, tmp_path):
 
 
 @every_solver
+def test_a_checkpoint_is_refused_to_other_data_and_another_start(solve, problem, tmp_path):
+    pytest.importorskip("orbax.checkpoint")
+    A, data = problem  # noqa: N806
+    solve(A, data, num_iters=1, checkpoint=tmp_path)
+    for change in ({"data": data[::-1]}, {"init": jnp.asarray(positive_problem()[1], jnp.float32)}):
+        with pytest.raises(ValueError, match=r"checkpoint: .* holds another run"):
+            solve(A, **{"data": data, "num_iters": 2, "checkpoint": tmp_path, **change})
+
+
+@every_solver
 def test_an_interrupt_leaves_the_last_whole_iterate(solve, problem):
     A, data = problem  # noqa: N806
 
@@ -130,6 +140,7 @@ def test_bad_input_names_the_argument(solve, problem, change, error, message):
 @every_solver
 def test_what_watches_a_run_is_refused_under_jit(solve, problem):
     A, data = problem  # noqa: N806
-    for option in ({"callback": lambda *_: None}, {"progress": True}, {"checkpoint": "folder"}):
+    watched = {"callback": lambda *_: None, "progress": True, "stop": lambda *_: False, "checkpoint": "folder"}
+    for option in ({name: value} for name, value in watched.items()):
         with pytest.raises(ValueError, match=f"{next(iter(option))}: need concrete arrays"):
             jax.jit(lambda d, option=option: solve(A, d, **option).volume)(data)

@@ -1,12 +1,13 @@
 """Where a run's state is kept on disk, so that it can go on after it was killed: orbax, one step per iteration number.
 
-A checkpoint has the leaves of the state, the history, and the run's fingerprint: what the algorithm is called, the
-structure of its state, and a digest of what it works on. Orbax writes to a temporary folder and renames it, so that a
-process killed while it writes leaves the checkpoint before.
+A checkpoint has the leaves of the state, the history, and the run's fingerprint: what the algorithm is called, how its
+state and what it works on are built, and two numbers for each of their arrays. Orbax writes to a temporary folder and
+renames it, so that a process killed while it writes leaves the checkpoint before.
 """
 
 import hashlib
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-Records = list[dict[str, Array]]
+Records = list[dict[str, np.ndarray]]
 
 
 class Disabled:
@@ -34,7 +35,7 @@ class Disabled:
 class Checkpoints(Disabled):
     """Checkpoints of one run, in orbax's ``manager``."""
 
-    def __init__(self, manager: Any, fingerprint: dict[str, str]):
+    def __init__(self, manager: Any, fingerprint: dict[str, Any]):
         self._manager = manager
         self._fingerprint = fingerprint
 
@@ -51,7 +52,7 @@ class Checkpoints(Disabled):
         leaves, structure = jax.tree.flatten(state)
         wanted = {
             "state": {str(i): _data(leaf) for i, leaf in enumerate(leaves)},
-            "history": {name: jnp.zeros((done, *kind.shape), kind.dtype) for name, kind in rows.items()},
+            "history": {name: np.zeros((done, *kind.shape), kind.dtype) for name, kind in rows.items()},
         }
         found = self._manager.restore(done, args=args.Composite(arrays=args.StandardRestore(wanted)))["arrays"]
         restored = [_like(found["state"][str(i)], leaf) for i, leaf in enumerate(leaves)]
@@ -63,24 +64,26 @@ class Checkpoints(Disabled):
 
         arrays = {
             "state": {str(i): _data(leaf) for i, leaf in enumerate(jax.tree.leaves(state))},
-            "history": jax.tree.map(lambda *values: jnp.stack(values), *records),
+            "history": {name: np.stack([record[name] for record in records]) for name in records[0]},
         }
         self._manager.save(
             done, args=args.Composite(arrays=args.StandardSave(arrays), run=args.JsonSave(self._fingerprint))
         )
 
-    def _check(self, found: dict[str, str]) -> None:
+    def _check(self, found: dict[str, Any]) -> None:
         for name, value in self._fingerprint.items():
-            if found.get(name) != value:
+            if not _same(found.get(name), value):
                 raise ValueError(
-                    f"checkpoint: {self._manager.directory} holds another run ({name}: {found.get(name)}, here "
-                    f"{value}); give this one a folder of its own"
+                    f"checkpoint: {self._manager.directory} holds another run, which differs in its {name}; give this "
+                    "one a folder of its own"
                 )
 
 
 @contextmanager
-def opened(folder: str | os.PathLike[str] | None, label: str, state: Any, operands: Any) -> Iterator[Disabled]:
-    """The checkpoints in a folder, which is made if need be; none without a folder."""
+def opened(
+    folder: str | os.PathLike[str] | None, label: str, state: Any, operands: Any, built: str
+) -> Iterator[Disabled]:
+    """The checkpoints in a folder, made if need be; none without one. ``built`` says how the operands are built."""
     if folder is None:
         yield Disabled()
         return
@@ -90,17 +93,36 @@ def opened(folder: str | os.PathLike[str] | None, label: str, state: Any, operan
         raise ImportError("checkpoint: needs orbax-checkpoint; pip install 'jaxct[io]'") from error
     options = ocp.CheckpointManagerOptions(max_to_keep=2, enable_async_checkpointing=False)
     with ocp.CheckpointManager(Path(folder).absolute(), options=options) as manager:
-        yield Checkpoints(manager, _fingerprint(label, state, operands))
+        yield Checkpoints(manager, _fingerprint(label, state, operands, built))
 
 
-def _fingerprint(label: str, state: Any, operands: Any) -> dict[str, str]:
-    digest = hashlib.sha256()
-    for leaf in jax.tree.leaves(operands):
-        value = np.asarray(_data(leaf))
-        digest.update(f"{value.dtype}{value.shape}".encode())
-        digest.update(value.tobytes())
-    kinds = [f"{leaf.dtype}{list(leaf.shape)}" for leaf in map(jnp.asarray, jax.tree.leaves(state))]
-    return {"algorithm": label, "state": " ".join(kinds), "data and operator": digest.hexdigest()[:16]}
+def _fingerprint(label: str, state: Any, operands: Any, built: str) -> dict[str, Any]:
+    # Where functions and objects lie in memory tells nothing.
+    plain = re.sub(r" at 0x[0-9a-f]+", "", f"{jax.tree.structure(state)} {built}")
+    kinds = [f"{leaf.dtype}{list(leaf.shape)}" for leaf in map(jnp.asarray, jax.tree.leaves((state, operands)))]
+    return {
+        "algorithm": label,
+        "structure": hashlib.sha256(" ".join((plain, *kinds)).encode()).hexdigest(),
+        "data, operator or options": [_summary(leaf) for leaf in jax.tree.leaves(operands)],
+        "start": [_summary(leaf) for leaf in jax.tree.leaves(state)],
+    }
+
+
+def _summary(leaf: Any) -> list[float]:
+    """The norm of an array and its product with random numbers."""
+    value = np.nan_to_num(np.asarray(_data(leaf), np.float64).ravel())
+    weights = np.random.default_rng(0).normal(size=value.size)
+    return [float(np.linalg.norm(value)), float(value @ weights)]
+
+
+def _same(found: Any, wanted: Any) -> bool:
+    """Numbers up to rounding: what a run starts from may have been computed on another machine."""
+    if not isinstance(wanted, list):
+        return found == wanted
+    if not isinstance(found, list) or len(found) != len(wanted):
+        return False
+    pairs = zip(found, wanted, strict=True)
+    return all(np.allclose(a, b, rtol=0, atol=1e-5 * max(a[0], b[0])) for a, b in pairs)
 
 
 def _data(leaf: Any) -> Array:

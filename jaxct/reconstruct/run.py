@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Protocol, TypedDict, TypeVar, Unpack
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
@@ -67,8 +68,9 @@ class LoopOptions(TypedDict, total=False):
         checkpoint: a folder for the run's state, made if need be. Where it holds an earlier part of the same run, the
             run goes on from there and ends in the same bits as if it had never been interrupted; what belongs to
             another run is refused. Needs ``jaxct[io]``.
-        checkpoint_every: iterations between two checkpoints, 10 if not given; the last one, and the one that Ctrl-C
-            ends, are kept as well.
+        checkpoint_every: iterations between two checkpoints, 10 if not given. The last of ``num_iters`` is kept, too,
+            and the one that Ctrl-C ends; not the one that a rule or a callback stops at, so that the same call stops
+            there again.
     """
 
     callback: Callback | None
@@ -108,6 +110,7 @@ def iterate(
         ValueError: for options of the loop under ``jit``, ``vmap`` or ``grad``; a checkpoint of another run.
     """
     check_num_iters(num_iters)
+    num_iters = int(num_iters)
     options = _check_loop(loop)
     arrays, bind = _split(operands)
     asked = [name for name in ("callback", "progress", "stop", "checkpoint") if options.get(name)]
@@ -128,7 +131,7 @@ def _check_loop(loop: LoopOptions) -> LoopOptions:
 
 
 def check_num_iters(num_iters: int) -> None:
-    if isinstance(num_iters, bool) or not isinstance(num_iters, int):
+    if isinstance(num_iters, bool) or not isinstance(num_iters, int | np.integer):
         raise TypeError(f"num_iters: expected an int, got {num_iters!r}")
     if num_iters < 0:
         raise ValueError(f"num_iters: expected 0 or more, got {num_iters}")
@@ -217,7 +220,7 @@ def _loop(
     every = options.get("checkpoint_every", 10)
     rows = jax.eval_shape(lambda s, a: step(s, bind(a))[1], state, arrays)
     with (
-        _checkpoint.opened(options.get("checkpoint"), label, state, arrays) as kept,
+        _checkpoint.opened(options.get("checkpoint"), label, state, arrays, str(bind)) as kept,
         _progress_bar(num_iters, label, options.get("progress", False)) as advance,
     ):
         done, state, records = kept.restore(state, rows, num_iters)
@@ -226,10 +229,10 @@ def _loop(
         try:
             while done < num_iters:
                 following, record = jax.block_until_ready(compiled(state, arrays, step=step))
-                records.append(record)
+                records.append({name: np.asarray(value) for name, value in record.items()})
                 # At once, and after the record: wherever an interrupt comes, state and count belong together.
                 previous, state, done = state, following, done + 1
-                values = {name: float(value) for name, value in record.items()}
+                values = {name: float(value) for name, value in records[-1].items()}
                 advance(1, values)
                 if (callback is not None and callback(done, state, values)) or (
                     stop is not None and stop(previous, state, values)
@@ -243,7 +246,7 @@ def _loop(
                 kept.save(done, state, records[:done])
     if done == 0:
         return state, {name: jnp.zeros((0, *row.shape), row.dtype) for name, row in rows.items()}
-    return state, jax.tree.map(lambda *values: jnp.stack(values), *records[:done])
+    return state, {name: jnp.asarray(np.stack([record[name] for record in records[:done]])) for name in rows}
 
 
 @contextmanager
