@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from jaxct._divergence import kullback_leibler
 from jaxct.geometry import _validate
 from jaxct.geometry._fields import build, describe, register, set_fields
 
@@ -129,7 +130,8 @@ class Poisson(DataFit):
 
     Below ``floor`` a term goes on as its Taylor polynomial of second degree: convex, twice differentiable and finite
     where counts meet a mean of zero, or a negative one on an optimiser's way. So above the floor it is the likelihood
-    as it stands, and an image that explains a count by nothing at all is merely very bad.
+    as it stands, and an image that explains a count by nothing at all is merely very bad. Without counts a term is the
+    mean itself, negative ones too: it is unbounded below, so that images should be bounded, ``lower=0``.
 
     Args:
         A: a linear operator; of the system's sensitivity and attenuation as well, for means in counts.
@@ -170,7 +172,7 @@ class Poisson(DataFit):
         y, floor = self.counts, self.floor
         mean = projections if self.background is None else projections + self.background
         within, below = jnp.maximum(mean, floor), jnp.minimum(mean - floor, 0)
-        exact = within - y - y * _log_ratio(within, y)
+        exact = kullback_leibler(y, within)
         return jnp.sum(exact + below * (1 - y / floor) + y * (below / floor) ** 2 / 2)
 
     def _data(self) -> dict[str, jax.Array | None]:
@@ -234,16 +236,6 @@ class TransmissionPoisson(DataFit):
 
     def _data(self) -> dict[str, jax.Array | None]:
         return {"counts": self.counts, "blank": self.blank, "background": self.background}
-
-
-def _log_ratio(mean: jax.Array, counts: jax.Array) -> jax.Array:
-    """``log(mean / counts)``, exact where the two nearly agree; 0 without counts."""
-    counted = counts > 0
-    y = jnp.where(counted, counts, 1)
-    ratio, excess = mean / y, (mean - y) / y
-    near = jnp.abs(excess) < 0.5
-    log = jnp.where(near, jnp.log1p(jnp.where(near, excess, 0)), jnp.log(jnp.where(near | ~counted, 1, ratio)))
-    return jnp.where(counted, log, 0)
 
 
 def _take(array: jax.Array | None, views: Any, shape: tuple[int, ...]) -> jax.Array | None:

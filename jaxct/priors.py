@@ -85,7 +85,7 @@ def quadratic(
         A scalar.
 
     Raises:
-        ValueError: shapes that do not fit, a spacing that is not positive, an unknown neighbourhood.
+        ValueError: shapes that do not fit, a spacing that is not positive, negative weights, an unknown neighbourhood.
         TypeError: values that are not real numbers, a mask that is not boolean.
 
     References:
@@ -338,6 +338,8 @@ def _pair_sum(
     steps = _validate.per_axis("spacing", spacing, image.ndim, positive=True).astype(image.dtype)
     _validate.choice("neighbourhood", neighbourhood, NEIGHBOURHOODS)
     parameters = tuple(p.astype(image.dtype) for p in parameters)
+    if weights is not None:
+        _require_not_negative("weights", weights)
     return _sum_over_pairs(potential, neighbourhood, parameters, image, steps, factors, inside)
 
 
@@ -402,6 +404,13 @@ def _fit(name: str, array: jax.Array, shape: tuple[int, ...]) -> jax.Array:
 def _not_negative(name: str, value: ArrayLike) -> jax.Array:
     with jax.ensure_compile_time_eval():  # inside jit, too, a number is looked at now
         number = _validate.scalar(name, value)
-        if _validate.concrete(number) and number < 0:
-            raise ValueError(f"{name} must not be negative, got {number:g}")
+        _require_not_negative(name, number)
     return number
+
+
+def _require_not_negative(name: str, value: ArrayLike) -> None:
+    """As it is given: what is made of it is traced under jit."""
+    with jax.ensure_compile_time_eval():
+        array = jnp.asarray(value)
+        if _validate.concrete(array) and array.size and (least := float(jnp.min(array))) < 0:
+            raise ValueError(f"{name} must not be negative, got {least:g}")

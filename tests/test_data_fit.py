@@ -9,6 +9,7 @@ import pytest
 from jax.test_util import check_grads
 
 import jaxct
+from jaxct._divergence import kullback_leibler
 from jaxct.data_fit import LeastSquares, Poisson, TransmissionPoisson
 from tests.matrix import COLS, ROWS, Matrix
 from tests.solvers import positive_problem
@@ -98,6 +99,38 @@ def test_a_good_fit_of_many_counts_keeps_its_digits_in_single_precision(transmis
             assert value.dtype == dtype
             values.append(float(value))
     np.testing.assert_allclose(*values, rtol=1e-3)
+
+
+def test_the_distance_of_poisson_data_has_all_digits():
+    """Against extended precision, from means that agree to a thousandth to ones of other orders of magnitude."""
+    rng = np.random.default_rng(0)
+    counts = np.float32(10 ** rng.uniform(-3, 7, 2000))
+    mean = np.float32(counts * np.exp(rng.normal(size=2000) * 10 ** rng.uniform(-3, 1, 2000)))
+    mean = np.where(mean == counts, 2 * counts, mean)
+    y, m = (a.astype(np.longdouble) for a in (counts, mean))
+    excess = (m - y) / y
+    np.testing.assert_allclose(kullback_leibler(counts, mean), y * (excess - np.log1p(excess)), rtol=2e-6)
+    slopes = jax.vmap(jax.grad(kullback_leibler, 1))(counts, mean)
+    np.testing.assert_allclose(slopes, excess * y / m, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("counts", "mean", "distance", "slope"),
+    [
+        (0.0, 0.0, 0, 1),
+        (0.0, 2.0, 2, 1),
+        (0.0, -1.0, -1, 1),
+        (1.0, 0.0, np.inf, 0),
+        (1.0, -1.0, np.inf, 0),
+        (1, 1, 0, 0),
+    ],
+)
+def test_the_distance_of_poisson_data_at_its_ends(counts, mean, distance, slope):
+    value, derivative = jax.value_and_grad(kullback_leibler, 1)(float(counts), float(mean))
+    assert (value, derivative) == (distance, slope)
+    assert np.isfinite(jax.grad(jax.grad(kullback_leibler, 1), 1)(float(counts), float(mean)))
+    assert np.isnan(kullback_leibler(np.nan, mean))
+    assert np.isnan(kullback_leibler(1.0, np.nan))
 
 
 def test_zero_counts_and_zero_means():

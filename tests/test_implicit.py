@@ -136,6 +136,22 @@ def test_the_normal_equations_are_solved_from_any_start(problem):  # noqa: F811
             np.testing.assert_allclose(x.ravel(), tikhonov(matrix, data, 0.7, weights), rtol=1e-9)
 
 
+def test_rays_without_weight_are_left_out_of_the_normal_equations(problem):  # noqa: F811
+    """Whatever their data; where these are finite, the derivative in the weight is that of an added ray."""
+    matrix, data, weights, _ = problem
+    weights[3] = 0
+    with jax.enable_x64(True):
+        solve = lambda d, w: solve_normal_equations(Matrix(jnp.asarray(matrix)), d, num_iters=12, weights=w)  # noqa: E731
+        wanted = solve(data, weights)
+        for value in (np.nan, np.inf):
+            unknown = np.where(np.arange(ROWS) == 3, value, data)
+            np.testing.assert_allclose(solve(unknown, weights), wanted, rtol=1e-9)
+        added = lambda h: weights + h * (np.arange(ROWS) == 3)  # noqa: E731
+        slope = jax.jvp(lambda w: solve(data, w), (jnp.asarray(weights),), (jnp.asarray(added(1) - weights),))[1]
+        quotient = (solve(data, added(1e-6)) - wanted) / 1e-6
+        np.testing.assert_allclose(slope, quotient, rtol=1e-4, atol=1e-6)
+
+
 def test_derivatives_of_the_normal_equations_in_all_that_they_are_made_of(problem):  # noqa: F811
     """Against the closed form, in forward and in reverse mode, and a second derivative."""
     matrix, data, weights, _ = problem
@@ -240,6 +256,8 @@ def test_no_iterates_are_kept(problem):  # noqa: F811
         ({"init": np.zeros(6)}, ValueError, "init: expected"),
         ({"num_iters": -1}, ValueError, "num_iters.* -1"),
         ({"damping": np.ones(2)}, ValueError, r"damping .*\(2,\)"),
+        ({"weights": -np.ones(ROWS)}, ValueError, "weights must not be negative, got -1"),
+        ({"weights": np.ones(3)}, ValueError, r"weights .*\(14,\), got shape \(3,\)"),
         ({"weights": "all"}, TypeError, "weights .*'all'"),
     ],
 )

@@ -31,6 +31,7 @@ LAYERS = [
         "metrics",
         "data_fit",
         "priors",
+        "_divergence",
         "wavelets",
         "plot",
     },

@@ -112,6 +112,17 @@ def test_data_that_are_nan_show(problem):
     assert np.isnan(jitted(Matrix(jnp.asarray(matrix)), data, num_iters=3).volume).all()
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_rays_without_weight_are_left_out_whatever_their_data(problem, value):
+    matrix, data = problem
+    A, weights = Matrix(jnp.asarray(matrix)), np.arange(ROWS) != 3.0  # noqa: N806
+    for init in (None, np.ones(COLS)):
+        options = {"num_iters": 5, "init": init, "weights": weights.astype(float)}
+        wanted = jitted(A, data, **options)
+        got = jitted(A, np.where(weights, data, value), **options)
+        jax.tree.map(np.testing.assert_array_equal, got, wanted)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

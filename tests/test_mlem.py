@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
+from jaxct.reconstruct._poisson import log_likelihood
 from jaxct.reconstruct.mlem import mlem
 from tests.matrix import COLS, ROWS, Matrix
 from tests.operators import relative_error
@@ -131,6 +132,16 @@ def test_small_gains_of_likelihood_show_in_single_precision():
     expected = jitted(Matrix(jnp.asarray(matrix, float)), data.astype(float), num_iters=300)
     np.testing.assert_allclose(likelihoods, expected.history["log_likelihood"], rtol=0, atol=ROWS * 5e-4)
     assert -10 < likelihoods[-1] < 0
+
+
+@pytest.mark.parametrize("expected", [1e-8, 1e-20, 0.5, 1.5, 1 + 2.0**-10, 1e10])
+def test_the_likelihood_of_one_count_has_all_digits_in_single_precision(expected):
+    """However little is expected of it."""
+    expected = np.float32(expected)
+    value = log_likelihood(jnp.ones(1, jnp.float32), jnp.full(1, expected))
+    assert value.dtype == np.float32
+    excess = float(expected) - 1
+    np.testing.assert_allclose(value, np.log(float(expected)) - excess, rtol=1e-6)
 
 
 def test_derivatives_of_an_iterate(problem):

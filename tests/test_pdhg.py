@@ -1,5 +1,7 @@
 """PDHG minimises fit plus total variation, whatever the fit, and as its theory says."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,6 +9,7 @@ import pytest
 
 import jaxct
 from jaxct.reconstruct.pdhg import constant_tv_weight, pdhg
+from jaxct.reconstruct.spdhg import spdhg
 from tests.matrix import COLS, ROWS, Matrix
 from tests.operators import relative_error
 from tests.solvers import positive_problem
@@ -187,6 +190,32 @@ def test_rays_without_weight_are_left_out(problem):
             got = jitted(Matrix(jnp.asarray(matrix)), data, weights=weights, **chosen)
         for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(wanted), strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("fit", ["least_squares", "kullback_leibler"])
+def test_rays_without_weight_may_have_data_that_are_nan(problem, fit):
+    """In the iterates, their derivative in the image's operator, and the weight from which on they are constant."""
+    matrix, data, weights, background = problem
+    weights[7] = 0
+    unknown = np.where(np.arange(ROWS) == 7, np.nan, data)
+    options = {"fit": fit, "weights": weights} | ({"background": background} if fit == "kullback_leibler" else {})
+
+    def reached(matrix, data):
+        result = jitted(Matrix(matrix), data, num_iters=5, tv_weight=0.2, **options)
+        return result.history["objective"][-1], constant_tv_weight(Matrix(matrix), data, **options)
+
+    with jax.enable_x64(True):
+        for f in (reached, jax.jacfwd(reached)):
+            for got, wanted in zip(f(jnp.asarray(matrix), unknown), f(jnp.asarray(matrix), data), strict=True):
+                assert np.isfinite(wanted).all()
+                np.testing.assert_allclose(got, wanted, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("solve", [partial(pdhg, tv_weight=0.1), partial(spdhg, tv_weight=0.1, num_subsets=2)])
+def test_negative_counts_are_refused_under_jit_too(problem, solve):
+    A = Matrix(jnp.asarray(problem[0]))  # noqa: N806
+    with pytest.raises(ValueError, match="data must not be negative, got -1"):
+        jax.jit(lambda: solve(A, -np.ones(ROWS), num_iters=1, fit="kullback_leibler"))()
 
 
 def test_a_voxel_that_no_ray_meets_takes_its_neighbours_value(problem):

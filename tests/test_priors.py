@@ -270,6 +270,7 @@ def test_the_wavelet_threshold_is_the_proximal_map():
         (lambda x: priors.quadratic(x, spacing=0.0), ValueError, "spacing must be positive"),
         (lambda x: priors.quadratic(x, neighbourhood="edges"), ValueError, "neighbourhood .* 'edges'"),
         (lambda x: priors.quadratic(x, weights=jnp.ones(2)), ValueError, r"weights .*\(3, 2, 4\), got \(2,\)"),
+        (lambda x: priors.quadratic(x, weights=-1.0), ValueError, "weights must not be negative, got -1"),
         (lambda x: priors.quadratic(x, mask=jnp.ones(SHAPE)), TypeError, "mask must be boolean, got .*float32"),
         (lambda x: priors.quadratic(x * 1j), TypeError, "x must be real numbers, got .*complex"),
         (lambda x: priors.huber(x, delta=0.0), ValueError, "delta must be positive"),

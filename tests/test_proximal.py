@@ -161,11 +161,23 @@ def test_poisson_data_without_expected_counts_are_infinitely_unlikely():
     assert np.isnan(value(np.nan, 1.0))
 
 
+def test_the_poisson_distance_keeps_its_digits_in_single_precision():
+    """A million counts, and a distance of the means of three standard deviations, which is exact in float32."""
+    b, excess = 1e6, 3e-3
+    with jax.enable_x64(False):
+        fit = DataFit(jnp.full(1, b), jnp.ones(1), None, "kullback_leibler")
+        value = fit.value(jnp.full(1, b + 3000))
+    assert value.dtype == np.float32
+    np.testing.assert_allclose(value, b * (excess - np.log1p(excess)), rtol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
         ({"x": 1j * np.ones(3)}, TypeError, "x .*complex"),
         ({"num_iters": 0}, ValueError, "num_iters .* 0"),
+        ({"weight": -0.5}, ValueError, "weight must not be negative, got -0.5"),
+        ({"lower": 1.0, "upper": 0.0}, ValueError, "lower must nowhere be above upper, got 1 above 0"),
         ({"spacing": 0.0}, ValueError, "spacing .* 0"),
         ({"spacing": [1.0, 1.0]}, ValueError, r"spacing .*\(2,\)"),
     ],

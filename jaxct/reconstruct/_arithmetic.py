@@ -19,6 +19,11 @@ def ratio(numerator: Array, denominator: Array) -> Array:
     return jnp.where(zero, 0, numerator / jnp.where(zero, 1, denominator))
 
 
+def where_weighed(data: Array, weights: Array) -> Array:
+    """The data, 0 where they are not finite and of weight zero: zero times them would be NaN."""
+    return jnp.where((weights == 0) & ~jnp.isfinite(data), 0, data)
+
+
 def root(square: Array) -> Array:
     """The square root, its derivative at zero being zero."""
     zero = square == 0

@@ -12,6 +12,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from jaxct.geometry import _validate
+from jaxct.reconstruct.subsets import Subsets, ordered_subsets
 
 
 def check_relaxation(relaxation: ArrayLike) -> Array:
@@ -53,11 +54,26 @@ def require_nonnegative(name: str, value: ArrayLike) -> None:
             raise ValueError(f"{name} must not be negative, got {least:g}")
 
 
+def check_key(key: Any) -> Array | None:
+    """A single random key, or None."""
+    if key is None:
+        return None
+    if not (isinstance(key, Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and key.shape == ()):
+        raise TypeError(f"key must be a single one of jax.random.key, got {key!r}")
+    return key
+
+
 def check_views(A: Any) -> int:  # noqa: N803
     """The number of views of an operator that can be restricted to some of them."""
     if not hasattr(type(A), "__getitem__"):
         raise TypeError(f"A must be an operator whose views can be taken, A[views], got a {type(A).__name__}")
     return A.out_shape[0]
+
+
+def check_subsets(A: Any, num_subsets: int, order: str) -> Subsets | None:  # noqa: N803
+    """Subsets of the views; None for all at once, which an operator without views can do."""
+    subsets = ordered_subsets(A.out_shape[0] if num_subsets == 1 else check_views(A), num_subsets, order=order)
+    return None if subsets.num_subsets == 1 else subsets
 
 
 def _bound(name: str, value: ArrayLike | None, shape: tuple[int, ...], dtype: Any) -> Array | None:
@@ -72,5 +88,5 @@ def _broadcasting(name: str, array: Array, shape: tuple[int, ...]) -> Array:
     except ValueError:
         fits = False
     if not fits:
-        raise ValueError(f"{name} must broadcast to the operator's shape {shape}, got shape {array.shape}")
+        raise ValueError(f"{name} must broadcast to the shape {shape}, got shape {array.shape}")
     return array

@@ -4,6 +4,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
+from jaxct._divergence import kullback_leibler
 from jaxct.reconstruct._arithmetic import ratio
 from jaxct.reconstruct._checks import check_nonnegative, require_nonnegative
 from jaxct.reconstruct.run import LinearOperator, check_data
@@ -31,8 +32,7 @@ def log_likelihood(data: Array, expected: Array) -> Array:
 
     Without the constant that this takes off small differences would not show in single precision.
     """
-    excess = jnp.where(expected == 0, 0, ratio(expected - data, data))
-    return jnp.sum(jnp.where(data == 0, -expected, data * (jnp.log1p(excess) - excess)))
+    return -jnp.sum(jnp.where(expected == 0, 0, kullback_leibler(data, expected)))
 
 
 def first_image(data: Array, init: Array | None, sensitivity: Array) -> Array:

@@ -10,7 +10,8 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from jaxct.geometry import _validate
-from jaxct.reconstruct._arithmetic import ratio
+from jaxct.reconstruct._arithmetic import ratio, where_weighed
+from jaxct.reconstruct._checks import check_nonnegative
 from jaxct.reconstruct.run import LinearOperator, check_data, check_num_iters
 
 State = TypeVar("State")
@@ -114,14 +115,16 @@ def solve_normal_equations(
         data: of shape ``A.out_shape``.
         num_iters: iterations (static under ``jit``), of the solution and of each derivative.
         damping: Tikhonov weight.
-        weights: w of the rays, not negative, broadcasting to ``A.out_shape``; one if None.
+        weights: w of the rays, not negative, broadcasting to ``A.out_shape``; one if None. Rays
+            of weight 0 are left out, whatever their data.
         init: where to start, of shape ``A.in_shape``; zero if None. The derivative with respect to it is zero.
 
     Returns:
         Of shape ``A.in_shape``.
 
     Raises:
-        ValueError: where a shape does not fit the operator, for a number of iterations below 0.
+        ValueError: where a shape does not fit the operator, for a number of iterations below 0, for
+            weights that are negative or not finite.
         TypeError: for complex values.
 
     References:
@@ -130,7 +133,8 @@ def solve_normal_equations(
     """
     check_num_iters(num_iters)
     data, init = check_data(A, data, init)
-    w = jnp.ones((), data.dtype) if weights is None else _validate.floats("weights", weights).astype(data.dtype)
+    w = check_nonnegative("weights", 1.0 if weights is None else weights, tuple(A.out_shape), data.dtype)
+    data = where_weighed(data, w)
     damping = _validate.scalar("damping", damping).astype(data.dtype)
 
     def normal(x: Array) -> Array:

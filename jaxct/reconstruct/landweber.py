@@ -1,17 +1,14 @@
 """Landweber's iteration: projected gradient descent for least squares."""
 
-import dataclasses
-from collections.abc import Callable
 from typing import Any, NamedTuple, Unpack
 
-import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from jaxct.reconstruct._arithmetic import ratio, root
+from jaxct.reconstruct._arithmetic import ratio, root, where_weighed
 from jaxct.reconstruct._checks import check_bounds, check_nonnegative, check_relaxation
-from jaxct.reconstruct.norms import squared_norm
+from jaxct.reconstruct.norms import weighted_squared_norm
 from jaxct.reconstruct.run import LinearOperator, LoopOptions, Result, check_data, iterate
 
 
@@ -60,7 +57,7 @@ def landweber(
         relaxation: factor of the steps, above 0 and below 2. At 1 the largest singular value is fitted at once; beyond,
             it swings about the solution, by the factor 1 - relaxation a step, and the small ones come faster.
         weights: W, not negative, a scalar or an array that broadcasts to ``A.out_shape``: the inverse variances of the
-            data, or 0 for rays that are to be left out. 1 if None.
+            data, or 0 for rays that are to be left out, whatever their data. 1 if None.
         lower: least value of a voxel, a scalar or an array that broadcasts to ``A.in_shape``; None for no bound.
         upper: greatest value, likewise. An array that is 0 outside the object and infinite in it acts as a mask.
         loop: callback (with a :class:`LandweberState`), progress, stop, checkpoint: see
@@ -82,9 +79,9 @@ def landweber(
     data, init = check_data(A, data, init)
     relaxation = check_relaxation(relaxation).astype(data.dtype)
     weights = check_nonnegative("weights", 1.0 if weights is None else weights, tuple(A.out_shape), data.dtype)
+    data = where_weighed(data, weights)
     lower, upper = check_bounds(lower, upper, tuple(A.in_shape), data.dtype)
-    weighted = _Weighted(A, jax.lax.stop_gradient(jnp.sqrt(weights)))
-    step_size = ratio(relaxation, jax.lax.stop_gradient(squared_norm(weighted, dtype=data.dtype)))
+    step_size = ratio(relaxation, weighted_squared_norm(A, weights, data.dtype))
     state = (
         LandweberState(jnp.zeros(A.in_shape, data.dtype), data)
         if init is None
@@ -100,27 +97,3 @@ def _step(state: LandweberState, operands: _Operands) -> tuple[LandweberState, d
     volume = jnp.clip(state.volume + step_size * A.T(weights * state.residual), lower, upper)
     residual = data - A(volume)
     return LandweberState(volume, residual), {"residual_norm": root(jnp.vdot(residual, weights * residual))}
-
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class _Weighted:
-    """The operator whose rays are multiplied by ``roots``."""
-
-    A: Any
-    roots: Array
-
-    @property
-    def in_shape(self) -> tuple[int, ...]:
-        return self.A.in_shape
-
-    @property
-    def out_shape(self) -> tuple[int, ...]:
-        return self.A.out_shape
-
-    @property
-    def T(self) -> Callable[[Any], Array]:  # noqa: N802
-        return lambda y: self.A.T(self.roots * y)
-
-    def __call__(self, x: Any, /) -> Array:
-        return self.roots * self.A(x)

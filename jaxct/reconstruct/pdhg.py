@@ -9,8 +9,8 @@ from jax.scipy.fft import dctn, idctn
 from jax.typing import ArrayLike
 
 from jaxct.geometry import _validate
-from jaxct.reconstruct._arithmetic import ratio, reciprocal, root
-from jaxct.reconstruct._checks import check_bounds, check_nonnegative
+from jaxct.reconstruct._arithmetic import ratio, reciprocal, root, where_weighed
+from jaxct.reconstruct._checks import check_bounds, check_nonnegative, require_nonnegative
 from jaxct.reconstruct.implicit import fixed_point
 from jaxct.reconstruct.proximal import (
     FITS,
@@ -139,8 +139,8 @@ def pdhg(
 
     Raises:
         ValueError: where a shape does not fit the operator, for a negative number of iterations, bounds that cross,
-            weights that are negative, an unknown fit, a background that it does not have. Values that are traced are
-            not looked at.
+            weights that are negative, negative data for "kullback_leibler", an unknown fit, a background that it does
+            not have. Values that are traced are not looked at.
         TypeError: for values that are not real numbers.
 
     References:
@@ -152,7 +152,7 @@ def pdhg(
         "Convergence analysis of primal-dual algorithms for a saddle-point problem", SIAM J. Imaging Sci. 5 (2012)
         119-149.
     """
-    data, init = check_data(A, data, init)
+    data, init = check_fit_data(A, data, init, fit)
     lower, upper = check_bounds(lower, upper, tuple(A.in_shape), data.dtype)
     tv_weight = check_nonnegative("tv_weight", tv_weight, (), data.dtype)
     spacing = _validate.per_axis("spacing", spacing, len(A.in_shape), positive=True).astype(data.dtype)
@@ -172,6 +172,19 @@ def pdhg(
     return Result(state.volume, history)
 
 
+def check_fit_data(
+    A: LinearOperator,  # noqa: N803
+    data: ArrayLike,
+    init: ArrayLike | None,
+    fit: str,
+) -> tuple[Array, Array | None]:
+    """As :func:`~jaxct.reconstruct.run.check_data`; for "kullback_leibler" none of the data is negative."""
+    checked = check_data(A, data, init)
+    if fit == "kullback_leibler":
+        require_nonnegative("data", data)  # as given: what is made of it is traced under jit
+    return checked
+
+
 def data_fit(
     A: LinearOperator,  # noqa: N803
     data: Array,
@@ -186,14 +199,12 @@ def data_fit(
     kind = _validate.choice("fit", fit, FITS)
     if kind != "kullback_leibler" and background is not None:
         raise ValueError(f"background: only for fit='kullback_leibler', got fit={kind!r}; subtract it from the data")
-    if kind == "kullback_leibler":
-        check_nonnegative("data", data, shape, data.dtype)
     w = check_nonnegative("weights", 1.0 if weights is None else weights, shape, data.dtype)
     met = reciprocal(ray_sums)
     w = jnp.where(met == 0, 0, w + 0 * met)  # what is NaN shows
     if background is not None:
         background = jnp.broadcast_to(check_nonnegative("background", background, shape, data.dtype), shape)
-    return DataFit(data, w, background, kind)
+    return DataFit(where_weighed(data, w), w, background, kind)
 
 
 def dual_steps(fit: DataFit, ray_sums: Array, step_ratio: Array) -> Array:
@@ -285,7 +296,7 @@ def constant_tv_weight(
     Raises:
         ValueError, TypeError: as :func:`pdhg`.
     """
-    data, _ = check_data(A, data)
+    data, _ = check_fit_data(A, data, None, fit)
     _validate.choice("fit", fit, FITS[:2])
     spacing = _validate.per_axis("spacing", spacing, len(A.in_shape), positive=True).astype(data.dtype)
     ray_sums = A(jnp.ones(A.in_shape, data.dtype))

@@ -10,11 +10,12 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jax.scipy.special import xlogy
 from jax.typing import ArrayLike
 
+from jaxct._divergence import kullback_leibler
 from jaxct.geometry import _validate
 from jaxct.reconstruct._arithmetic import ratio, root
+from jaxct.reconstruct._checks import check_bounds, check_nonnegative
 
 FITS = ("least_squares", "kullback_leibler", "l1")
 Field = tuple[Array, ...]
@@ -93,7 +94,8 @@ def prox_total_variation(
         Of the shape of x.
 
     Raises:
-        ValueError: a spacing or a number of iterations that is not positive.
+        ValueError: a spacing or a number of iterations that is not positive, a weight that is negative, bounds that
+            cross.
         TypeError: values that are not real numbers.
 
     References:
@@ -104,7 +106,8 @@ def prox_total_variation(
     steps = _validate.per_axis("spacing", spacing, x.ndim, positive=True).astype(x.dtype)
     _validate.count("num_iters", num_iters)
     start = (jnp.zeros_like(x),) * x.ndim
-    weight = jnp.asarray(weight, x.dtype)
+    weight = check_nonnegative("weight", weight, x.shape, x.dtype)
+    lower, upper = check_bounds(lower, upper, x.shape, x.dtype)
     return total_variation_dual(x, weight, start, steps, num_iters=num_iters, lower=lower, upper=upper)[0]
 
 
@@ -175,10 +178,7 @@ class DataFit:
             terms = jnp.abs(projections - self.data)
         else:
             mean = projections if self.background is None else projections + self.background
-            positive = mean > 0
-            safe = jnp.where(positive, mean, 1)
-            terms = mean - self.data + xlogy(self.data, self.data) - xlogy(self.data, safe)
-            terms = jnp.where(positive | ((mean == 0) & (self.data == 0)), terms, jnp.where(mean <= 0, jnp.inf, mean))
+            terms = jnp.where(mean < 0, jnp.inf, kullback_leibler(self.data, mean))
         return jnp.sum(jnp.where(self.weights == 0, 0, self.weights * terms))
 
     def derivative(self, projections: Array) -> Array:

@@ -9,7 +9,7 @@ from jax.typing import ArrayLike
 
 from jaxct.geometry import _validate
 from jaxct.reconstruct._checks import check_bounds, check_nonnegative, check_views
-from jaxct.reconstruct.pdhg import Steps, data_fit, dual_steps, gradient_steps
+from jaxct.reconstruct.pdhg import Steps, check_fit_data, data_fit, dual_steps, gradient_steps
 from jaxct.reconstruct.proximal import (
     DataFit,
     Field,
@@ -19,7 +19,7 @@ from jaxct.reconstruct.proximal import (
     project_dual_ball,
     transposed_gradient,
 )
-from jaxct.reconstruct.run import LoopOptions, Result, check_data, iterate
+from jaxct.reconstruct.run import LoopOptions, Result, iterate
 from jaxct.reconstruct.subsets import Subsets, ViewOperator, ordered_subsets
 
 
@@ -110,7 +110,7 @@ def spdhg(
         preconditioning", Phys. Med. Biol. 64 (2019) 225019.
     """
     subsets = ordered_subsets(check_views(A), num_subsets, order="sequential")
-    data, init = check_data(A, data, init)
+    data, init = check_fit_data(A, data, init, fit)
     lower, upper = check_bounds(lower, upper, tuple(A.in_shape), data.dtype)
     tv_weight = check_nonnegative("tv_weight", tv_weight, (), data.dtype)
     spacing = _validate.per_axis("spacing", spacing, len(A.in_shape), positive=True).astype(data.dtype)
