@@ -133,6 +133,7 @@ def test_derivative_of_an_iterate(problem):  # noqa: F811
         ({"alpha_red": 2.0}, ValueError, "alpha_red must be above 0 and at most 1, got 2"),
         ({"r_max": -1.0}, ValueError, "r_max .* -1"),
         ({"ng": 0}, ValueError, "ng .* 0"),
+        ({"key": 3}, TypeError, "key must be a single one of jax.random.key, got 3"),
         ({"num_subsets": ROWS + 1}, ValueError, "num_subsets must be at most"),
         ({"spacing": 0.0}, ValueError, "spacing .* 0"),
         ({"upper": -1.0}, ValueError, "lower must nowhere be above upper, got 0 above -1"),

@@ -149,6 +149,7 @@ def test_derivatives_of_an_iterate(problem):
         ({"background": -0.5}, ValueError, "background must not be negative, got -0.5"),
         ({"num_subsets": 15}, ValueError, "num_subsets .* 14, got 15"),
         ({"order": "golden"}, ValueError, "order .* 'golden'"),
+        ({"key": 3}, TypeError, "key must be a single one of jax.random.key, got 3"),
     ],
 )
 def test_bad_input_names_the_argument(problem, change, error, message):

@@ -192,6 +192,9 @@ def test_rays_of_weight_zero_may_have_any_data(problem):
         ({"weights": np.ones(3)}, ValueError, r"weights must broadcast .*\(14,\), got shape \(3,\)"),
         ({"num_subsets": 15}, ValueError, "num_subsets must be at most the number of views, 14, got 15"),
         ({"num_subsets": 2, "order": "up"}, ValueError, "order .* 'up'"),
+        ({"order": "up"}, ValueError, "order .* 'up'"),
+        ({"num_subsets": 1.0}, TypeError, "num_subsets .* 1.0"),
+        ({"key": 3}, TypeError, "key must be a single one of jax.random.key, got 3"),
         ({"lower": 1.0, "upper": 0.0}, ValueError, "lower must nowhere be above upper"),
     ],
 )

@@ -185,6 +185,7 @@ def test_derivatives_of_an_iterate(problem):
         ({"num_subsets": 15}, ValueError, "num_subsets .* 14, got 15"),
         ({"num_subsets": 0}, ValueError, "num_subsets .* 0"),
         ({"order": "golden"}, ValueError, "order .* 'golden'"),
+        ({"key": 3}, TypeError, "key must be a single one of jax.random.key, got 3"),
         ({"relaxation": 2.0}, ValueError, "relaxation must be above 0 and below 2, got 2"),
         ({"lower": 1.0, "upper": 0.0}, ValueError, "lower .*above upper, got 1 above 0"),
     ],

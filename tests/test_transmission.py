@@ -288,6 +288,9 @@ def test_data_that_are_nan_show(problem):
         ({"curvature": "maximum"}, ValueError, "curvature .* 'maximum'"),
         ({"num_subsets": 15}, ValueError, "num_subsets .* 14, got 15"),
         ({"num_subsets": 2, "order": "golden"}, ValueError, "order .* 'golden'"),
+        ({"order": "golden"}, ValueError, "order .* 'golden'"),
+        ({"num_subsets": 1.0}, TypeError, "num_subsets .* 1.0"),
+        ({"key": 3}, TypeError, "key must be a single one of jax.random.key, got 3"),
     ],
 )
 def test_bad_input_names_the_argument(problem, change, error, message):

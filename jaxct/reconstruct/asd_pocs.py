@@ -9,7 +9,7 @@ from jax.typing import ArrayLike
 
 from jaxct.geometry import _validate
 from jaxct.reconstruct._arithmetic import norm, ratio, reciprocal
-from jaxct.reconstruct._checks import check_bounds, check_nonnegative, check_views
+from jaxct.reconstruct._checks import check_bounds, check_key, check_nonnegative, check_views
 from jaxct.reconstruct._subset_sums import kept_sums, sums_of
 from jaxct.reconstruct.proximal import box, field_lengths, field_norm, gradient, transposed_gradient
 from jaxct.reconstruct.run import LoopOptions, Result, check_data, iterate
@@ -121,13 +121,14 @@ def asd_pocs(
     Raises:
         ValueError: where a shape does not fit the operator, for a negative number of iterations, parameters out of
             their ranges, bounds that cross. Values that are traced are not looked at.
-        TypeError: for values that are not real numbers; an operator without views.
+        TypeError: for values that are not real numbers; an operator without views; a key that is none.
 
     References:
         E. Y. Sidky and X. Pan, "Image reconstruction in circular cone-beam computed tomography by constrained,
         total-variation minimization", Phys. Med. Biol. 53 (2008) 4777-4807.
     """
     subsets = ordered_subsets(check_views(A), num_subsets, order=order)
+    key = check_key(key)
     data, init = check_data(A, data, init)
     lower, upper = check_bounds(lower, upper, tuple(A.in_shape), data.dtype)
     beta = _factor("beta", beta, below=2.0).astype(data.dtype)

@@ -10,7 +10,7 @@ import optax
 from jax import Array
 from jax.typing import ArrayLike
 
-from jaxct.reconstruct._checks import check_bounds
+from jaxct.reconstruct._checks import check_bounds, check_key
 from jaxct.reconstruct._static import as_operands, restored
 from jaxct.reconstruct.run import LoopOptions, Result, iterate
 
@@ -66,7 +66,7 @@ def minimize(
     Compiled steps are found again where an objective is of a known structure. An objective that is a pytree
     (:mod:`jaxct.data_fit`) and ``args`` bring their arrays as arguments of the step. A function that refers to arrays
     itself, by closure or as globals, is compiled anew on every call, with the arrays as constants in the program:
-    better hand them over in ``args``.
+    better hand them over in ``args``. So is one that refers to modules or classes of your own.
 
     Args:
         objective: a differentiable function of the iterate with a scalar value; a function or a callable pytree.
@@ -103,7 +103,7 @@ def minimize(
         raise TypeError(f"optimizer must be an optax.GradientTransformation, got {optimizer!r}")
     volume = jax.tree.map(_as_float, init)
     low, high = _bounds(lower, upper, volume)
-    volume, key = _clip(volume, low, high), _as_key(key)
+    volume, key = _clip(volume, low, high), check_key(key)
     optimizer = optax.with_extra_args_support(optimizer)
     operands = _Operands(as_operands(objective), as_operands(optimizer), as_operands(tuple(args)), low, high)
     zero = jnp.zeros((), jnp.result_type(*jax.tree.leaves(volume)))
@@ -196,14 +196,6 @@ def _as_float(leaf: ArrayLike) -> Array:
         raise TypeError(f"init: expected real values, got {array.dtype}")
     # Not a weak type, which the step would turn into a firm one.
     return jax.lax.convert_element_type(array, array.dtype)
-
-
-def _as_key(key: Any) -> Array | None:
-    if key is None:
-        return None
-    if not (isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and key.shape == ()):
-        raise TypeError(f"key must be a single one of jax.random.key, got {key!r}")
-    return key
 
 
 def _bounds(lower: Any, upper: Any, volume: Any) -> tuple[Any, Any]:

@@ -8,7 +8,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from jaxct.reconstruct._arithmetic import ratio
-from jaxct.reconstruct._checks import check_views
+from jaxct.reconstruct._checks import check_key, check_views
 from jaxct.reconstruct._poisson import check_counts, em_step, first_image, log_likelihood
 from jaxct.reconstruct._subset_sums import kept_sums, sums_of
 from jaxct.reconstruct.run import LoopOptions, Result, iterate
@@ -80,13 +80,14 @@ def osem(
         ValueError: where a shape does not fit the operator, for a negative number of iterations, a number of subsets
             that there cannot be, an unknown order, for counts, an initial image or a background that are negative.
             Values that are traced are not looked at.
-        TypeError: for values that are not real numbers; an operator without views.
+        TypeError: for values that are not real numbers; an operator without views; a key that is none.
 
     References:
         H. M. Hudson and R. S. Larkin, "Accelerated image reconstruction using ordered subsets of projection data", IEEE
         Trans. Med. Imaging 13 (1994) 601-609.
     """
     subsets = ordered_subsets(check_views(A), num_subsets, order=order)
+    key = check_key(key)
     data, init, background = check_counts(A, data, init, background)
     background = None if background is None else jnp.broadcast_to(background, A.out_shape)
     volume = first_image(data, init, A.T(jnp.ones(A.out_shape, data.dtype)))

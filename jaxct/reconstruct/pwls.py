@@ -9,10 +9,10 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from jaxct.reconstruct._arithmetic import reciprocal
-from jaxct.reconstruct._checks import check_bounds, check_nonnegative, check_views
+from jaxct.reconstruct._checks import check_bounds, check_key, check_nonnegative, check_subsets
 from jaxct.reconstruct._static import as_operands, restored
 from jaxct.reconstruct.run import LinearOperator, LoopOptions, Result, check_data, iterate
-from jaxct.reconstruct.subsets import Subsets, ordered_subsets
+from jaxct.reconstruct.subsets import Subsets
 
 
 class PWLSState(NamedTuple):
@@ -90,7 +90,8 @@ def pwls(
         order: of the subsets, see :func:`~jaxct.reconstruct.ordered_subsets`; "random" draws one for each pass.
         key: a ``jax.random`` key for these; that of seed 0 if None.
         loop: callback (with a :class:`PWLSState`), progress, stop, checkpoint: see
-            :class:`~jaxct.reconstruct.LoopOptions`.
+            :class:`~jaxct.reconstruct.LoopOptions`. A checkpoint knows the run it belongs to by arrays, not by
+            functions such as the prior.
 
     Returns:
         ``Result(volume, history)``; the history has ``objective``, its data term summed over the subsets and its prior
@@ -101,17 +102,17 @@ def pwls(
         ValueError: where a shape does not fit the operator, for a prior without a curvature or the other way round,
             weights or a curvature that are negative, a number of subsets that there cannot be, an unknown order, bounds
             that are NaN or cross, a negative number of iterations. Values that are traced are not looked at.
-        TypeError: for values that are not real numbers; an operator without views for several subsets.
+        TypeError: for values that are not real numbers; an operator without views for several subsets; a key that is
+            none.
 
     References:
         H. Erdogan and J. A. Fessler, "Ordered subsets algorithms for transmission tomography", Phys. Med. Biol. 44
         (1999) 2835-2851; D. Kim, S. Ramani and J. A. Fessler, "Combining ordered subsets and momentum for accelerated
         X-ray CT image reconstruction", IEEE Trans. Med. Imaging 34 (2015) 167-178.
     """
+    key = check_key(key)
     data, init = check_data(A, data, init)
-    subsets = None
-    if num_subsets != 1:
-        subsets = ordered_subsets(check_views(A), num_subsets, order=order)
+    subsets = check_subsets(A, num_subsets, order)
     weights = check_nonnegative("weights", 1.0 if weights is None else weights, tuple(A.out_shape), data.dtype)
     lower, upper = check_bounds(lower, upper, tuple(A.in_shape), data.dtype)
     step_size = _step_size(A, weights, prior, curvature)

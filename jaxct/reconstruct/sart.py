@@ -8,7 +8,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from jaxct.reconstruct._arithmetic import reciprocal, root
-from jaxct.reconstruct._checks import check_bounds, check_relaxation, check_views
+from jaxct.reconstruct._checks import check_bounds, check_key, check_relaxation, check_views
 from jaxct.reconstruct._subset_sums import kept_sums, sums_of
 from jaxct.reconstruct.run import LoopOptions, Result, check_data, iterate
 from jaxct.reconstruct.subsets import Subsets, ViewOperator, ordered_subsets
@@ -121,7 +121,7 @@ def os_sart(
         ValueError: where a shape does not fit the operator, for a negative number of iterations, a number of subsets
             that there cannot be, an unknown order, a relaxation outside (0, 2), bounds that are NaN or cross. Values
             that are traced are not looked at.
-        TypeError: for values that are not real numbers; an operator without views.
+        TypeError: for values that are not real numbers; an operator without views; a key that is none.
 
     References:
         G. Wang and M. Jiang, "Ordered-subset simultaneous algebraic reconstruction techniques (OS-SART)", J. X-Ray Sci.
@@ -129,6 +129,7 @@ def os_sart(
         technique (SART)", IEEE Trans. Image Process. 12 (2003) 957-961.
     """
     subsets = ordered_subsets(check_views(A), num_subsets, order=order)
+    key = check_key(key)
     data, init = check_data(A, data, init)
     relaxation = check_relaxation(relaxation).astype(data.dtype)
     lower, upper = check_bounds(lower, upper, tuple(A.in_shape), data.dtype)

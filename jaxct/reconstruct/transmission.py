@@ -11,10 +11,10 @@ from jax.typing import ArrayLike
 
 from jaxct.geometry import _validate
 from jaxct.reconstruct._arithmetic import ratio, reciprocal
-from jaxct.reconstruct._checks import check_bounds, check_nonnegative, check_views, require_nonnegative
+from jaxct.reconstruct._checks import check_bounds, check_key, check_nonnegative, check_subsets, require_nonnegative
 from jaxct.reconstruct._poisson import log_likelihood
 from jaxct.reconstruct.run import LinearOperator, LoopOptions, Result, check_data, iterate
-from jaxct.reconstruct.subsets import Subsets, ordered_subsets
+from jaxct.reconstruct.subsets import Subsets
 
 CURVATURES = ("optimum", "fisher", "precomputed")
 
@@ -113,8 +113,9 @@ def mltr(
     Raises:
         ValueError: where a shape does not fit the operator, for a negative number of iterations, a number of subsets
             that there cannot be, an unknown order or curvature, counts or a background that are negative, a blank that
-            is not positive, an upper bound that is. Values that are traced are not looked at.
-        TypeError: for values that are not real numbers; an operator without views where there are several subsets.
+            is not positive, an upper bound that is negative. Values that are traced are not looked at.
+        TypeError: for values that are not real numbers; an operator without views where there are several subsets; a
+            key that is none.
 
     References:
         H. Erdogan and J. A. Fessler, "Monotonic algorithms for transmission tomography", IEEE Trans. Med. Imaging 18
@@ -123,7 +124,8 @@ def mltr(
         for helical CT: a simulation study", Phys. Med. Biol. 43 (1998) 729-737.
     """
     _validate.choice("curvature", curvature, CURVATURES)
-    subsets = ordered_subsets(check_views(A), num_subsets, order=order) if num_subsets != 1 else None
+    subsets = check_subsets(A, num_subsets, order)
+    key = check_key(key)
     data, init, rays = _checked(A, data, init, blank, background)
     _, upper = check_bounds(0.0, upper, tuple(A.in_shape), data.dtype)
     denominator = _precomputed(A, rays) / num_subsets if curvature == "precomputed" else None
