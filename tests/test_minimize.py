@@ -1,6 +1,10 @@
 """Any optimiser of optax reaches the minimum, within bounds too, with steps that are compiled once."""
 
+import dataclasses
 import itertools
+import types
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +14,7 @@ import pytest
 
 import jaxct
 from jaxct import data_fit, priors
+from jaxct.reconstruct import stopping
 from jaxct.reconstruct.minimize import minimize
 from tests.matrix import COLS, ROWS, Matrix
 
@@ -264,14 +269,17 @@ def test_dtypes(problem):
         assert all(leaf.dtype == jnp.float64 for leaf in jax.tree.leaves(result))
 
 
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
 class Traced:
-    """How often an objective was traced. Functions may refer to classes and be found again."""
+    """A fit that counts how often it was traced: an argument, so that the functions that call it refer to nothing."""
 
+    fit: Callable[..., Any]
     count = 0
 
-    @classmethod
-    def once_more(cls):
-        cls.count += 1
+    def __call__(self, x):
+        type(self).count += 1
+        return self.fit(x)
 
 
 def compilations(call):
@@ -283,7 +291,6 @@ def compilations(call):
 
 
 def counted(x, fit, factor):
-    Traced.once_more()
     return factor * fit(x)
 
 
@@ -294,10 +301,9 @@ def test_steps_are_compiled_once(problem):
 
         def call(objective=objective):
             def local(x, fit, factor):
-                Traced.once_more()
                 return factor * fit(x)
 
-            fit = fit_of(problem[0], next(factors) * problem[1])
+            fit = Traced(fit_of(problem[0], next(factors) * problem[1]))
             return minimize(
                 objective or local,
                 jnp.zeros(COLS),
@@ -343,6 +349,53 @@ def test_what_a_function_refers_to_is_looked_at_again():
     assert solve(by_place) == 1
     chosen["place"] = 2.0
     assert solve(by_place) == 2
+
+
+class Chosen:
+    place = 1.0
+
+
+MODULE = types.ModuleType("chosen")
+
+
+def test_attributes_of_modules_and_classes_are_looked_at_again():
+    """Global and in a closure; those of libraries alone are known not to change."""
+    solve = lambda f: float(minimize(f, jnp.zeros(COLS), optimizer=optax.sgd(0.5), num_iters=1).volume[0, 0])  # noqa: E731
+    for owner in (Chosen, MODULE):
+        by_closure = lambda x: jnp.sum((x - owner.place) ** 2)  # noqa: B023, E731
+        for value in (1.0, 2.0):
+            owner.place = value
+            assert solve(by_closure) == value
+            assert solve(by_class if owner is Chosen else by_module) == value
+
+
+def by_class(x):
+    return jnp.sum((x - Chosen.place) ** 2)
+
+
+def by_module(x):
+    return jnp.sum((x - MODULE.place) ** 2)
+
+
+def test_a_small_change_of_a_pytree_stops():
+    """All its leaves count: halving the way to the minimum, the change is 2^-n and the iterate 1 - 2^-n."""
+    objective = lambda x: 0.5 * sum(jnp.sum((leaf - 1) ** 2) for leaf in x.values())  # noqa: E731
+    init = {"a": jnp.zeros(3), "b": jnp.zeros((2, 2))}
+    options = {"optimizer": optax.sgd(0.5), "num_iters": 20}
+    result = minimize(objective, init, stop=stopping.relative_change(0.1), **options)
+    # 1 / (2^n - 1) is 1/7 after the third step and 1/15 after the fourth.
+    assert len(result.history["objective"]) == 4
+    still = {"a": 1e3 * jnp.ones(3), "b": jnp.zeros((2, 2))}
+    one_moves = lambda x: 0.5 * jnp.sum((x["b"] - 1) ** 2)  # noqa: E731
+    result = minimize(one_moves, still, stop=stopping.relative_change(0.1), **options)
+    assert len(result.history["objective"]) == 1
+
+
+def test_rules_within_jit_are_refused_with_the_reason():
+    for rule in (lambda: stopping.discrepancy(1.0), lambda: stopping.relative_change(0.1)):
+        solve = lambda x: minimize(jnp.sum, x, optimizer=optax.sgd(0.1), num_iters=2, stop=rule())  # noqa: B023, E731
+        with pytest.raises(ValueError, match="stop: need concrete arrays"):
+            jax.jit(solve)(jnp.ones(3))
 
 
 @pytest.mark.parametrize(

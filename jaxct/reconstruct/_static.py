@@ -3,8 +3,9 @@
 A compiled step is found again when its operands have the same structure. Functions belong to that structure, and two of
 them are taken for the same when they run the same code and all that it refers to is the same: so an ``optax.adam(0.1)``
 or a lambda that is written out again in every call is compiled once. What a function refers to must be numbers, strings
-and other such things that cannot change. A function that refers to an array, or to anything else, is compiled anew on
-every call: the array may be another one by then, and must not be kept alive by a cache.
+and other such things that cannot change, or modules and classes of libraries that are known not to. A function that
+refers to an array, or to anything else, is compiled anew on every call: the array may be another one by then, and must
+not be kept alive by a cache. A module or class of the user's own may have other attributes by then.
 """
 
 import functools
@@ -17,6 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 
 _LIBRARIES = frozenset({"jax", "jaxct", "optax", "flax", "numpy"})
+# Their classes and modules turn up beside those of the libraries.
+_FOUNDATIONS = frozenset({"jaxlib", "ml_dtypes", "builtins", "math", "functools", "operator"})
 
 
 class _NotFixedError(Exception):
@@ -78,7 +81,7 @@ def _key(value: Any, within: tuple[Any, ...]) -> Any:
         return type(value), value
     if isinstance(value, float):
         return float, value.hex()
-    if isinstance(value, type | types.ModuleType | np.ufunc):
+    if isinstance(value, np.ufunc) or (isinstance(value, type | types.ModuleType) and _is_known(value)):
         return _Same(value)
     if isinstance(value, types.BuiltinFunctionType) and isinstance(value.__self__, types.ModuleType | None):
         return _Same(value)
@@ -95,6 +98,12 @@ def _key(value: Any, within: tuple[Any, ...]) -> Any:
         inner = getattr(value, "__wrapped__", None)
         return _Same(value), None if inner is None else _key(inner, within)
     raise _NotFixedError
+
+
+def _is_known(value: type | types.ModuleType) -> bool:
+    """Whether a module or class belongs to a library, whose attributes do not change."""
+    name = value.__name__ if isinstance(value, types.ModuleType) else value.__module__
+    return name.split(".")[0] in _LIBRARIES | _FOUNDATIONS
 
 
 def _function_key(function: types.FunctionType, within: tuple[Any, ...]) -> Any:

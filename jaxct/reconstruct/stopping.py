@@ -30,7 +30,8 @@ def discrepancy(noise_norm: float, *, factor: float = 1.0, quantity: str = "resi
         V. A. Morozov, "On the solution of functional equations by the method of regularization", Soviet Math. Dokl. 7
         (1966) 414-417.
     """
-    level = float(_validate.scalar("factor", factor, positive=True) * _validate.scalar("noise_norm", noise_norm))
+    with jax.ensure_compile_time_eval():  # inside jit, too, so that the run can say what it needs there
+        level = float(_validate.scalar("factor", factor, positive=True) * _validate.scalar("noise_norm", noise_norm))
     if level <= 0:
         raise ValueError(f"noise_norm must be positive, got {noise_norm!r}")
 
@@ -43,19 +44,24 @@ def discrepancy(noise_norm: float, *, factor: float = 1.0, quantity: str = "resi
 
 
 def relative_change(tolerance: float) -> Stop:
-    """Stop once a step changes the volume by no more than ``tolerance`` times its norm.
+    """Stop once a step changes the volume (an array or a pytree of them) by no more than ``tolerance`` times its norm.
 
     Raises:
         ValueError: for a tolerance that is not positive.
     """
-    limit = float(_validate.scalar("tolerance", tolerance, positive=True))
+    with jax.ensure_compile_time_eval():
+        limit = float(_validate.scalar("tolerance", tolerance, positive=True))
     return lambda previous, state, record: bool(_change(previous.volume, state.volume) <= limit)
 
 
 @jax.jit
-def _change(before: jax.Array, after: jax.Array) -> jax.Array:
-    norm = jnp.linalg.norm(after.ravel())
-    return jnp.linalg.norm((after - before).ravel()) / jnp.where(norm > 0, norm, 1)
+def _change(before: Any, after: Any) -> jax.Array:
+    norm = _norm(after)
+    return _norm(jax.tree.map(jnp.subtract, after, before)) / jnp.where(norm > 0, norm, 1)
+
+
+def _norm(tree: Any) -> jax.Array:
+    return jnp.linalg.norm(jnp.stack([jnp.linalg.norm(leaf.ravel()) for leaf in jax.tree.leaves(tree)]))
 
 
 def any_of(*rules: Stop) -> Stop:
