@@ -146,6 +146,7 @@ def test_derivative_of_an_iterate(problem):  # noqa: F811
         ({"tv_weight": -1.0}, ValueError, "tv_weight must not be negative"),
         ({"fit": "poisson"}, ValueError, "fit must be one of .*'poisson'"),
         ({"step_ratio": -1.0}, ValueError, "step_ratio .* -1"),
+        ({"key": 3}, TypeError, "key must be a single one of jax.random.key, got 3"),
     ],
 )
 def test_bad_input_names_the_argument(problem, change, error, message):  # noqa: F811

@@ -8,7 +8,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from jaxct.geometry import _validate
-from jaxct.reconstruct._checks import check_bounds, check_nonnegative, check_views
+from jaxct.reconstruct._checks import check_bounds, check_key, check_nonnegative, check_views
 from jaxct.reconstruct.pdhg import Steps, check_fit_data, data_fit, dual_steps, gradient_steps
 from jaxct.reconstruct.proximal import (
     DataFit,
@@ -101,7 +101,7 @@ def spdhg(
 
     Raises:
         ValueError, TypeError: as :func:`~jaxct.reconstruct.pdhg`; a number of subsets that there cannot be, an operator
-            without views.
+            without views, a key that is none.
 
     References:
         A. Chambolle, M. J. Ehrhardt, P. Richtarik and C.-B. Schonlieb, "Stochastic primal-dual hybrid gradient
@@ -110,6 +110,7 @@ def spdhg(
         preconditioning", Phys. Med. Biol. 64 (2019) 225019.
     """
     subsets = ordered_subsets(check_views(A), num_subsets, order="sequential")
+    key = check_key(key)
     data, init = check_fit_data(A, data, init, fit)
     lower, upper = check_bounds(lower, upper, tuple(A.in_shape), data.dtype)
     tv_weight = check_nonnegative("tv_weight", tv_weight, (), data.dtype)
