@@ -52,7 +52,7 @@ def test_iterates_are_those_of_the_formulas_where_the_inner_problem_is_solved(pr
     with jax.enable_x64(True):
         history = admm_tv(
             Matrix(jnp.asarray(matrix)), data, num_iters=5, tv_weight=0.4, weights=weights, lower=1.1, cg_iters=6,
-            norm_squared=norm, init=np.ones(COLS), callback=lambda i, state, record: kept.append(jax.device_get(state)),
+            squared_norm=norm, init=np.ones(COLS), callback=lambda i, state, record: kept.append(jax.device_get(state)),
         ).history  # fmt: skip
     for k, state in enumerate(kept):
         z_before, v_before = z, v
@@ -100,7 +100,7 @@ def test_an_iteration_is_as_many_pairs_of_projections_as_inner_ones(problem):  #
 
     jax.tree_util.register_dataclass(Counted, ["values"], [])
     A = Counted(jnp.asarray(problem[0], jnp.float32))  # noqa: N806
-    jax.block_until_ready(admm_tv(A, problem[1], num_iters=5, tv_weight=0.1, cg_iters=2, norm_squared=9.0))
+    jax.block_until_ready(admm_tv(A, problem[1], num_iters=5, tv_weight=0.1, cg_iters=2, squared_norm=9.0))
     jax.effects_barrier()
     assert seen == {"A": 5 * 2, "A^T": 5 * 2 + 1}
 
@@ -124,7 +124,7 @@ def test_derivative_of_an_iterate(problem):  # noqa: F811
         ({"tv_weight": -1.0}, ValueError, "tv_weight must not be negative, got -1"),
         ({"penalty": 0.0}, ValueError, "penalty .* 0"),
         ({"cg_iters": 0}, ValueError, "cg_iters .* 0"),
-        ({"norm_squared": -1.0}, ValueError, "norm_squared must not be negative"),
+        ({"squared_norm": -1.0}, ValueError, "squared_norm must be positive"),
         ({"weights": -np.ones(ROWS)}, ValueError, "weights must not be negative"),
         ({"spacing": 0.0}, ValueError, "spacing .* 0"),
         ({"lower": 1.0, "upper": 0.0}, ValueError, "lower must nowhere be above upper"),

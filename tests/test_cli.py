@@ -97,6 +97,9 @@ def test_reconstruct_passes_its_options_on(disk, tmp_path):
         ("sart", 3),
         ("os-sart", 6),
         ("tv", 99),
+        ("spdhg", 20),
+        ("admm-tv", 30),
+        ("dip", 99),
     ],
 )
 def test_reconstruct_iteratively(disk, tmp_path, capsys, method, iters):
@@ -139,6 +142,7 @@ def test_settings_reach_the_method(disk, tmp_path):
         ("--method fbp --tolerance 1e-3", "not for fbp"),
         ("--checkpoint folder", "--checkpoint: for cgls"),
         ("--method sirt --subsets 4", "--subsets: for os-sart"),
+        ("--method os-sart --subsets 1000", "num_subsets must be at most the number of views, 60"),
         ("--method sirt --relaxation 2.5", "relaxation must be above 0 and below 2"),
     ],
 )

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import jaxct
-from jaxct.reconstruct import ordered_subsets, squared_norm
+from jaxct.reconstruct import admm_tv, fista, landweber, ordered_subsets, plug_and_play, squared_norm
 from jaxct.reconstruct.subsets import ORDERS, herman_meyer
 from tests.matrix import ROWS, Matrix
 from tests.operators import adjoint_gap, random, relative_error
@@ -98,3 +98,17 @@ def test_the_squared_norm_is_just_above_the_largest_eigenvalue():
 
 def test_the_squared_norm_of_nothing_is_zero():
     assert float(squared_norm(Matrix(jnp.zeros((ROWS, 6))))) == 0
+
+
+def test_step_sizes_are_constants_to_derivatives():
+    """Lanczos' process, which ends early here and finds eigenvalues that are equal, has none."""
+    eye, data = Matrix(jnp.eye(ROWS, 6)), jnp.arange(1.0, ROWS + 1)
+    for solve in (
+        lambda w: landweber(eye, data, num_iters=3, weights=w),
+        lambda w: fista(eye, data, num_iters=3, weight=0.1, weights=w),
+        lambda w: admm_tv(eye, data, num_iters=3, tv_weight=0.1, weights=w),
+        lambda w: plug_and_play(eye, data, num_iters=3, denoiser=lambda x: 0.9 * x, weights=w),
+    ):
+        gradient = jax.grad(lambda w, solve=solve: jnp.sum(solve(w).volume ** 2))(jnp.full(ROWS, 0.7))
+        assert np.isfinite(gradient).all()
+        assert np.abs(gradient[:6]).max() > 0

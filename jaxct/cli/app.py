@@ -65,7 +65,7 @@ def reconstruct(
         str,
         typer.Option(
             help="fdk or fbp, the default for cone beams and for others; cgls, lsqr, lsmr, landweber, sirt, sart, "
-            "os-sart, tv, dip."
+            "os-sart, tv, spdhg, admm-tv (total variation too), dip."
         ),
     ] = "",
     voxel_size: Annotated[float | None, typer.Option(help="Voxel size in mm.")] = None,

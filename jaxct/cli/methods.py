@@ -53,7 +53,7 @@ class Method:
         if given.get("non_negative"):
             arguments["lower"] = 0.0
         if "subsets" in self.takes:
-            arguments["num_subsets"] = min(given.get("subsets", SUBSETS), A.out_shape[0])
+            arguments["num_subsets"] = given.get("subsets", min(SUBSETS, A.out_shape[0]))
         if "tv_weight" in self.takes:
             spacing = np.asarray(A.grid.voxel_size) / np.min(A.grid.voxel_size)
             # Relative, so that one number suits scans of any size, attenuation and number of views.
@@ -71,4 +71,7 @@ METHODS = {
     "sart": Method(reconstruct.sart, ("relaxation", "non_negative")),
     "os-sart": Method(reconstruct.os_sart, ("relaxation", "non_negative", "subsets")),
     "tv": Method(reconstruct.pdhg, ("tv_weight", "non_negative")),
+    "spdhg": Method(reconstruct.spdhg, ("tv_weight", "non_negative", "subsets")),
+    "admm-tv": Method(reconstruct.admm_tv, ("tv_weight", "non_negative")),
+    "dip": Method(reconstruct.dip, ()),
 }

@@ -1,9 +1,10 @@
 """Reconstruction, analytic and iterative: one algorithm a file."""
 
-from jaxct.reconstruct import stopping
+from jaxct.reconstruct import implicit, proximal, stopping
 from jaxct.reconstruct.admm_tv import admm_tv
 from jaxct.reconstruct.asd_pocs import asd_pocs
 from jaxct.reconstruct.cgls import cgls
+from jaxct.reconstruct.dip import dip
 from jaxct.reconstruct.fbp import fbp
 from jaxct.reconstruct.fdk import fdk
 from jaxct.reconstruct.fista import fista
@@ -31,9 +32,11 @@ __all__ = [
     "asd_pocs",
     "cgls",
     "constant_tv_weight",
+    "dip",
     "fbp",
     "fdk",
     "fista",
+    "implicit",
     "landweber",
     "lsmr",
     "lsqr",
@@ -45,6 +48,7 @@ __all__ = [
     "osem",
     "pdhg",
     "plug_and_play",
+    "proximal",
     "pwls",
     "sart",
     "sirt",

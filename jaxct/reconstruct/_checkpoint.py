@@ -110,7 +110,7 @@ def _fingerprint(label: str, state: Any, operands: Any, built: str) -> dict[str,
 
 def _summary(leaf: Any) -> list[float]:
     """The norm of an array and its product with random numbers."""
-    value = np.nan_to_num(np.asarray(_data(leaf), np.float64).ravel())
+    value = np.nan_to_num(np.asarray(_data(leaf), np.float64).ravel(), nan=2, posinf=3, neginf=-3)
     weights = np.random.default_rng(0).normal(size=value.size)
     return [float(np.linalg.norm(value)), float(value @ weights)]
 

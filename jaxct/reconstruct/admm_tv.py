@@ -10,8 +10,7 @@ from jax.typing import ArrayLike
 from jaxct.geometry import _validate
 from jaxct.reconstruct._arithmetic import norm, ratio, root
 from jaxct.reconstruct._checks import check_bounds, check_nonnegative
-from jaxct.reconstruct.fista import Weighted
-from jaxct.reconstruct.norms import squared_norm
+from jaxct.reconstruct.norms import weighted_squared_norm
 from jaxct.reconstruct.proximal import (
     DataFit,
     Field,
@@ -64,7 +63,7 @@ def admm_tv(
     upper: ArrayLike | None = None,
     penalty: ArrayLike = 1.0,
     cg_iters: int = 3,
-    norm_squared: ArrayLike | None = None,
+    squared_norm: ArrayLike | None = None,
     **loop: Unpack[LoopOptions],
 ) -> Result:
     r"""Minimise ``sum_i w_i ((A x)_i - b_i)^2 / 2 + tv_weight TV(x)`` within bounds, with ``z = D x`` and ``v = x``.
@@ -85,7 +84,7 @@ def admm_tv(
     needs more inner iterations.
 
     ``cg_iters`` applications of A and of its transpose an iteration; one of A^T to start, and one of each more where
-    ``init`` is given; 12 of each for L where ``norm_squared`` is not given. Besides that, three volumes for each axis.
+    ``init`` is given; 12 of each for L where ``squared_norm`` is not given. Besides that, three volumes for each axis.
 
     Args:
         A: a linear operator with a matched transpose, such as :class:`jaxct.Projector`.
@@ -97,7 +96,7 @@ def admm_tv(
         spacing, lower, upper: as for :func:`~jaxct.reconstruct.pdhg`.
         penalty: factor of rho and mu, positive.
         cg_iters: inner iterations (static under ``jit``).
-        norm_squared: L, where it is known.
+        squared_norm: L, where it is known.
         loop: callback (with an :class:`ADMMState`), progress, stop, checkpoint: see
             :class:`~jaxct.reconstruct.LoopOptions`.
 
@@ -123,7 +122,7 @@ def admm_tv(
     penalty = _validate.scalar("penalty", penalty, positive=True).astype(data.dtype)
     w = check_nonnegative("weights", 1.0 if weights is None else weights, tuple(A.out_shape), data.dtype)
     fit = DataFit(data, jnp.broadcast_to(w, data.shape), None, "least_squares")
-    rho, mu = _penalties(A, fit, penalty, spacing, norm_squared)
+    rho, mu = _penalties(A, fit, penalty, spacing, squared_norm)
     inner = jnp.zeros(_validate.count("cg_iters", cg_iters), bool)
     back_projection = A.T(jnp.where(fit.weights == 0, 0, fit.weights * data))
     operands = _Operands(A, fit, back_projection, tv_weight, spacing, rho, mu, low, high, inner)
@@ -138,12 +137,12 @@ def _penalties(
     fit: DataFit,
     penalty: Array,
     spacing: Array,
-    norm_squared: ArrayLike | None,
+    squared_norm: ArrayLike | None,
 ) -> tuple[Array, Array]:
-    if norm_squared is None:
-        bound = squared_norm(Weighted(A, jnp.sqrt(fit.weights)), dtype=fit.data.dtype)
+    if squared_norm is None:
+        bound = weighted_squared_norm(A, fit.weights, fit.data.dtype)
     else:
-        bound = check_nonnegative("norm_squared", norm_squared, (), fit.data.dtype)
+        bound = _validate.scalar("squared_norm", squared_norm, positive=True).astype(fit.data.dtype)
     bound = jnp.where(bound == 0, 1, bound)
     differences = squared_gradient_norm(tuple(A.in_shape), spacing)
     return penalty * bound / jnp.where(differences == 0, 1, differences), penalty * bound / 100
@@ -196,17 +195,21 @@ def _solve(state: ADMMState, operands: _Operands, bounded: bool) -> tuple[Array,
     target = back_projection + rho * transposed_gradient(goal, spacing)
     target = target + mu * (state.volume - state.bound_multiplier) if bounded else target
     residual = target - state.normal - regular(state.image)
+    rounding = jnp.finfo(target.dtype).eps ** 2 * jnp.vdot(target, target)
 
     def advance(carry: tuple, _: Array) -> tuple[tuple, None]:
         x, projections, normal, residual, direction, gamma = carry
         projected = A(direction)
         image = A.T(fit.weights * projected)
         stiff = image + regular(direction)
-        alpha = ratio(gamma, jnp.vdot(direction, stiff))
+        # As in conjugate_gradients, whose projections of x are needed here, too.
+        arrived = gamma <= rounding
+        alpha = jnp.where(arrived, 0, ratio(jnp.where(arrived, 0, gamma), jnp.vdot(direction, stiff)))
         residual = residual - alpha * stiff
         new = jnp.vdot(residual, residual)
+        beta = ratio(new, jnp.where(arrived, 0, gamma))
         x, projections, normal = x + alpha * direction, projections + alpha * projected, normal + alpha * image
-        return (x, projections, normal, residual, residual + ratio(new, gamma) * direction, new), None
+        return (x, projections, normal, residual, residual + beta * direction, new), None
 
     start = (state.image, state.projections, state.normal, residual, residual, jnp.vdot(residual, residual))
     (x, projections, normal, *_), _ = jax.lax.scan(advance, start, inner)

@@ -12,7 +12,7 @@ from jax.typing import ArrayLike
 from jaxct.geometry import _validate
 from jaxct.reconstruct._arithmetic import root
 from jaxct.reconstruct._checks import check_bounds, check_nonnegative
-from jaxct.reconstruct.norms import squared_norm
+from jaxct.reconstruct.norms import weighted_squared_norm
 from jaxct.reconstruct.proximal import DataFit, Field, field_norm, gradient, total_variation_dual
 from jaxct.reconstruct.run import LinearOperator, LoopOptions, Result, check_data, iterate
 
@@ -91,7 +91,7 @@ def fista(
     upper: ArrayLike | None = None,
     momentum: str = "restart",
     prox_iters: int = 10,
-    norm: ArrayLike | None = None,
+    squared_norm: ArrayLike | None = None,
     **loop: Unpack[LoopOptions],
 ) -> Result:
     r"""Minimise ``sum_i w_i ((A x)_i - b_i)^2 / 2 + weight g(x)`` by Beck and Teboulle's fast proximal gradient method.
@@ -113,7 +113,7 @@ def fista(
     of :func:`~jaxct.reconstruct.proximal.prox_total_variation` that go on from those of the step before. That is exact
     in the limit; each costs several passes over volumes, few as against a projection.
 
-    One application of A and of its transpose an iteration, and 12 of each for L where ``norm`` is not given.
+    One application of A and of its transpose an iteration, and 12 of each for L where ``squared_norm`` is not given.
 
     Args:
         A: a linear operator with a matched transpose, such as :class:`jaxct.Projector`.
@@ -129,7 +129,7 @@ def fista(
         spacing, lower, upper: of total variation, as for :func:`~jaxct.reconstruct.pdhg`.
         momentum: see above.
         prox_iters: iterations of total variation's proximal map in each step (static under ``jit``).
-        norm: the square of the norm of ``sqrt(w) A``, or a bound above it, where it is known.
+        squared_norm: that of ``sqrt(w) A``, or a bound above it, where it is known.
         loop: callback (with a :class:`FISTAState`), progress, stop, checkpoint: see
             :class:`~jaxct.reconstruct.LoopOptions`.
 
@@ -156,8 +156,10 @@ def fista(
     _validate.choice("momentum", momentum, MOMENTA)
     if momentum == "monotone" and prox is not None and penalty is None:
         raise ValueError("momentum='monotone' needs the value of g: give penalty along with prox")
-    bound = squared_norm(Weighted(A, jnp.sqrt(fit.weights)), dtype=data.dtype) if norm is None else norm
-    bound = check_nonnegative("norm", bound, (), data.dtype)
+    if squared_norm is None:
+        bound = weighted_squared_norm(A, fit.weights, data.dtype)
+    else:
+        bound = _validate.scalar("squared_norm", squared_norm, positive=True).astype(data.dtype)
     step = 1 / jnp.where(bound == 0, 1, bound)
     operands = _Operands(A, fit, weight, step, g, momentum)
     state = _start(A, data, init, () if prox is not None else (jnp.zeros(A.in_shape, data.dtype),) * len(A.in_shape))
@@ -218,27 +220,3 @@ def _step(state: FISTAState, operands: _Operands) -> tuple[FISTAState, dict[str,
     projections, projections_ahead = advance(projections, state.projections)
     record = {"residual_norm": root(2 * fit.value(projections))} | ({} if value is None else {"objective": value})
     return FISTAState(volume, projections, volume_ahead, projections_ahead, t, field), record
-
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class Weighted:
-    """``sqrt(w) A``."""
-
-    A: Any
-    factor: Array
-
-    @property
-    def in_shape(self) -> tuple[int, ...]:
-        return self.A.in_shape
-
-    @property
-    def out_shape(self) -> tuple[int, ...]:
-        return self.A.out_shape
-
-    @property
-    def T(self) -> Callable[[Any], Array]:  # noqa: N802
-        return lambda y: self.A.T(self.factor * y)
-
-    def __call__(self, x: Any, /) -> Array:
-        return self.factor * self.A(x)

@@ -10,8 +10,9 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from jaxct.geometry import _validate
-from jaxct.reconstruct._arithmetic import ratio, where_weighed
+from jaxct.reconstruct._arithmetic import where_weighed
 from jaxct.reconstruct._checks import check_nonnegative
+from jaxct.reconstruct._conjugate_gradients import conjugate_gradients
 from jaxct.reconstruct.run import LinearOperator, check_data, check_num_iters
 
 State = TypeVar("State")
@@ -141,25 +142,8 @@ def solve_normal_equations(
         return A.T(w * A(x)) + damping**2 * x
 
     start = jnp.zeros(A.in_shape, data.dtype) if init is None else jax.lax.stop_gradient(init)
-    solve = partial(_conjugate_gradients, num_iters=num_iters)
+    solve = partial(conjugate_gradients, num_iters=num_iters)
     # The correction of the start, so that the solution is linear in the right-hand side.
     target = A.T(w * data)
     target = target if init is None else target - normal(start)
     return start + jax.lax.custom_linear_solve(normal, target, solve, symmetric=True)
-
-
-def _conjugate_gradients(matvec: Callable[[Array], Array], target: Array, *, num_iters: int) -> Array:
-    """From zero. Where the residual is no larger than rounding makes it the iterate stays."""
-    square = jnp.vdot(target, target)
-    rounding = jnp.finfo(target.dtype).eps ** 2 * square
-
-    def advance(carry: tuple[Array, Array, Array, Array], _: None) -> tuple[tuple[Array, Array, Array, Array], None]:
-        x, residual, direction, gamma = carry
-        image = matvec(direction)
-        alpha = jnp.where(gamma <= rounding, 0, ratio(gamma, jnp.vdot(direction, image)))
-        residual = residual - alpha * image
-        new = jnp.vdot(residual, residual)
-        return (x + alpha * direction, residual, residual + ratio(new, gamma) * direction, new), None
-
-    start = (jnp.zeros_like(target), target, target, square)
-    return jax.lax.scan(advance, start, length=num_iters)[0][0]

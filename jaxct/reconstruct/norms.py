@@ -1,6 +1,8 @@
 """The norm of an operator, which step sizes are made of."""
 
+import dataclasses
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -64,3 +66,34 @@ def _largest(alpha: Array, beta: Array) -> Array:
     """Ritz value and its residual."""
     values, vectors = jnp.linalg.eigh(jnp.diag(alpha) + jnp.diag(beta[:-1], 1) + jnp.diag(beta[:-1], -1))
     return values[-1] + beta[-1] * jnp.abs(vectors[-1, -1])
+
+
+def weighted_squared_norm(A: LinearOperator, weights: Array, dtype: Any) -> Array:  # noqa: N803
+    """That of ``W^1/2 A``, a constant to derivatives: a step size needs none, and Lanczos' process may have none."""
+    fixed = jax.lax.stop_gradient
+    operator = jax.tree.map(lambda leaf: fixed(leaf) if isinstance(leaf, Array) else leaf, A)
+    return fixed(squared_norm(_Weighted(operator, fixed(jnp.sqrt(weights))), dtype=dtype))
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class _Weighted:
+    """``W^1/2 A``."""
+
+    A: Any
+    roots: Array
+
+    @property
+    def in_shape(self) -> tuple[int, ...]:
+        return self.A.in_shape
+
+    @property
+    def out_shape(self) -> tuple[int, ...]:
+        return self.A.out_shape
+
+    @property
+    def T(self) -> Callable[[Any], Array]:  # noqa: N802
+        return lambda y: self.A.T(self.roots * y)
+
+    def __call__(self, x: Any, /) -> Array:
+        return self.roots * self.A(x)

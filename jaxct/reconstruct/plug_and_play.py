@@ -9,10 +9,11 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from jaxct.geometry import _validate
-from jaxct.reconstruct._arithmetic import norm, ratio
+from jaxct.reconstruct._arithmetic import norm
 from jaxct.reconstruct._checks import check_bounds, check_nonnegative
+from jaxct.reconstruct._conjugate_gradients import conjugate_gradients
 from jaxct.reconstruct._static import as_operands, restored
-from jaxct.reconstruct.norms import squared_norm
+from jaxct.reconstruct.norms import weighted_squared_norm
 from jaxct.reconstruct.run import LinearOperator, LoopOptions, Result, check_data, iterate
 
 
@@ -108,7 +109,7 @@ def plug_and_play(
     steps = _validate.count("num_inner", num_inner)
     volume = jnp.zeros(A.in_shape, data.dtype) if init is None else init
     if penalty is None:
-        penalty = squared_norm(_Weighted(A, jnp.sqrt(weights)), dtype=data.dtype)
+        penalty = weighted_squared_norm(A, weights, data.dtype)
     with jax.ensure_compile_time_eval():  # inside jit, too, a number is looked at now
         penalty = _validate.scalar("penalty", penalty, positive=True).astype(data.dtype)
     back_projection = A.T(weights * jnp.where(weights == 0, 0, data))
@@ -119,33 +120,11 @@ def plug_and_play(
     return Result(state.volume, history)
 
 
-class _Weighted(NamedTuple):
-    """``W^1/2 A``."""
-
-    A: Any
-    root: Array
-
-    @property
-    def in_shape(self) -> tuple[int, ...]:
-        return self.A.in_shape
-
-    @property
-    def out_shape(self) -> tuple[int, ...]:
-        return self.A.out_shape
-
-    @property
-    def T(self) -> Callable[[Any], Array]:  # noqa: N802
-        return lambda y: self.A.T(self.root * y)
-
-    def __call__(self, x: Any, /) -> Array:
-        return self.root * self.A(x)
-
-
 def _step(state: PlugAndPlayState, operands: _Operands) -> tuple[PlugAndPlayState, dict[str, Array]]:
     A, weights, penalty = operands.A, operands.weights, operands.penalty  # noqa: N806
     wanted = operands.back_projection + penalty * (state.volume - state.dual)
     hessian = lambda x: A.T(weights * A(x)) + penalty * x  # noqa: E731
-    fitted = _conjugate_gradients(hessian, wanted, state.fitted, restored(operands.num_inner))
+    fitted = conjugate_gradients(hessian, wanted, start=state.fitted, num_iters=restored(operands.num_inner))
     denoised = jnp.asarray(restored(operands.denoiser)(fitted + state.dual))
     if denoised.shape != fitted.shape:
         raise ValueError(f"denoiser must return an image of shape {fitted.shape}, got shape {denoised.shape}")
@@ -155,20 +134,3 @@ def _step(state: PlugAndPlayState, operands: _Operands) -> tuple[PlugAndPlayStat
         "dual_residual": penalty * norm(volume - state.volume),
     }
     return PlugAndPlayState(volume, fitted, state.dual + fitted - volume), record
-
-
-def _conjugate_gradients(apply: Callable[[Array], Array], wanted: Array, start: Array, steps: int) -> Array:
-    """``apply^-1 wanted``, nearly, for a positive definite ``apply``; it stays where nothing is left to do."""
-    residual = wanted - apply(start)
-
-    def step(carry: tuple[Array, Array, Array, Array], _: None) -> tuple[tuple[Array, Array, Array, Array], None]:
-        x, residual, direction, square = carry
-        image = apply(direction)
-        length = ratio(square, jnp.vdot(direction, image))
-        residual = residual - length * image
-        following = jnp.vdot(residual, residual)
-        direction_next = residual + ratio(following, square) * direction
-        return (x + length * direction, residual, direction_next, following), None
-
-    carry = (start, residual, residual, jnp.vdot(residual, residual))
-    return jax.lax.scan(step, carry, length=steps)[0][0]
