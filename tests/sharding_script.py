@@ -22,7 +22,6 @@ from jaxct.reconstruct import cgls, sirt
 from jaxct.sharding import ShardedProjector
 from tests.geometries import CASES
 from tests.operators import random, relative_error
-from tests.solvers import SOLVERS
 
 TOLERANCE = 1e-5
 
@@ -118,6 +117,8 @@ def check_reconstructions(name, shape, algorithms):
 
 def check_every_algorithm():
     """From views that lie on several devices: left to XLA, and with a projector that says who does what."""
+    from tests.solvers import SOLVERS  # has arrays, which two processes may not have before they have met
+
     geometry, grid, x, _ = set_up("fan_curved_per_view")
     alone, A = jaxct.Projector(geometry, grid), sharded((4, 1))(geometry, grid)  # noqa: N806
     y = alone(jnp.abs(x)) + 0.1
