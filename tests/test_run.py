@@ -112,6 +112,26 @@ def test_an_interrupted_run_is_kept_up_to_its_last_iteration(problem, tmp_path):
     assert seen == [8, 9]
 
 
+def test_an_interrupt_while_a_checkpoint_is_written_waits(problem, tmp_path, monkeypatch):
+    """Then it ends the run, with that checkpoint whole."""
+    ocp = pytest.importorskip("orbax.checkpoint")
+    A, data = problem  # noqa: N806
+    save = ocp.CheckpointManager.save
+
+    def interrupted_save(self, step, *args, **kwargs):
+        if step == 4:
+            signal.raise_signal(signal.SIGINT)
+        return save(self, step, *args, **kwargs)
+
+    monkeypatch.setattr(ocp.CheckpointManager, "save", interrupted_save)
+    result = cgls(A, data, num_iters=20, checkpoint=tmp_path, checkpoint_every=2)
+    assert len(result.history["residual_norm"]) == 4
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    seen = []
+    cgls(A, data, num_iters=6, checkpoint=tmp_path, callback=lambda iteration, *_: seen.append(iteration))
+    assert seen == [5, 6]
+
+
 def test_random_keys_are_part_of_a_state_that_is_kept(tmp_path):
     pytest.importorskip("orbax.checkpoint")
 

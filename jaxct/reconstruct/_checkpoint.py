@@ -8,6 +8,8 @@ renames it, so that a process killed while it writes leaves the checkpoint befor
 import hashlib
 import os
 import re
+import signal
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -62,13 +64,16 @@ class Checkpoints(Disabled):
     def save(self, done: int, state: Any, records: Records) -> None:
         from orbax.checkpoint import args
 
+        if self._manager.latest_step() == done:
+            return
         arrays = {
             "state": {str(i): _data(leaf) for i, leaf in enumerate(jax.tree.leaves(state))},
             "history": {name: np.stack([record[name] for record in records]) for name in records[0]},
         }
-        self._manager.save(
-            done, args=args.Composite(arrays=args.StandardSave(arrays), run=args.JsonSave(self._fingerprint))
-        )
+        with _uninterrupted():
+            self._manager.save(
+                done, args=args.Composite(arrays=args.StandardSave(arrays), run=args.JsonSave(self._fingerprint))
+            )
 
     def _check(self, found: dict[str, Any]) -> None:
         for name, value in self._fingerprint.items():
@@ -94,6 +99,22 @@ def opened(
     options = ocp.CheckpointManagerOptions(max_to_keep=2, enable_async_checkpointing=False)
     with ocp.CheckpointManager(Path(folder).absolute(), options=options) as manager:
         yield Checkpoints(manager, _fingerprint(label, state, operands, built))
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Ctrl-C waits until what is written is whole."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[tuple] = []
+    handler = signal.signal(signal.SIGINT, lambda *arguments: came.append(arguments))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    if came and callable(handler):
+        handler(*came[0])
 
 
 def _fingerprint(label: str, state: Any, operands: Any, built: str) -> dict[str, Any]:
