@@ -1,6 +1,7 @@
 """Scans and volumes on disk, and what measured data need before they can be reconstructed."""
 
 from jaxct.io.axis import axis_offset, find_axis_offset, with_axis_offset
+from jaxct.io.ecat import TransmissionScan, read_transmission
 from jaxct.io.grid import suggest_grid
 from jaxct.io.layout import save_scan
 from jaxct.io.open import open_scan
@@ -20,6 +21,7 @@ __all__ = [
     "WALNUT",
     "LineIntegrals",
     "Scan",
+    "TransmissionScan",
     "Volume",
     "axis_offset",
     "find_axis_offset",
@@ -28,6 +30,7 @@ __all__ = [
     "negative_log",
     "normalize_background",
     "open_scan",
+    "read_transmission",
     "save_scan",
     "save_volume",
     "subtract_background",
