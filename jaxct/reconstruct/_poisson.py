@@ -35,6 +35,27 @@ def log_likelihood(data: Array, expected: Array) -> Array:
     return -jnp.sum(jnp.where(expected == 0, 0, kullback_leibler(data, expected)))
 
 
+def events_log_likelihood(data: Array, expected: Array, total: Array) -> Array:
+    """``sum_i y_i (log(m_i / y_i) + 1) - total`` over the events that were listed, with the total of all that was to be
+    expected: :func:`log_likelihood` without the rays' list. Events of which nothing is expected are left out.
+    """
+    known = (expected > 0) & (data > 0)
+    terms = data * (jnp.log(jnp.where(known, expected / jnp.where(known, data, 1), 1)) + 1)
+    return jnp.sum(jnp.where(known, terms, 0)) - total
+
+
+def check_sensitivity(
+    A: LinearOperator,  # noqa: N803
+    sensitivity: ArrayLike | None,
+    dtype: jnp.dtype,
+) -> Array | None:
+    """That of the whole scan in the shape of an image, or None."""
+    if sensitivity is None:
+        return None
+    shape = tuple(A.in_shape)
+    return jnp.broadcast_to(check_nonnegative("sensitivity", sensitivity, shape, dtype), shape)
+
+
 def first_image(data: Array, init: Array | None, sensitivity: Array) -> Array:
     """The image that is given or the uniform one with as many counts as the data; zero where sensitivity vanishes."""
     total = jnp.sum(jnp.where(_vanishes(sensitivity), 0, sensitivity))

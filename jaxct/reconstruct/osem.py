@@ -9,7 +9,14 @@ from jax.typing import ArrayLike
 
 from jaxct.reconstruct._arithmetic import ratio
 from jaxct.reconstruct._checks import check_key, check_views
-from jaxct.reconstruct._poisson import check_counts, em_step, first_image, log_likelihood
+from jaxct.reconstruct._poisson import (
+    check_counts,
+    check_sensitivity,
+    em_step,
+    events_log_likelihood,
+    first_image,
+    log_likelihood,
+)
 from jaxct.reconstruct._subset_sums import kept_sums, sums_of
 from jaxct.reconstruct.run import LoopOptions, Result, iterate
 from jaxct.reconstruct.subsets import Subsets, ViewOperator, ordered_subsets
@@ -27,6 +34,7 @@ class _Operands(NamedTuple):
     data: Array
     background: Array | None
     sensitivities: Array | None
+    given: Array | None
     subsets: Subsets
 
 
@@ -38,6 +46,7 @@ def osem(
     num_subsets: int,
     init: ArrayLike | None = None,
     background: ArrayLike | None = None,
+    sensitivity: ArrayLike | None = None,
     order: str = "herman_meyer",
     key: Array | None = None,
     **loop: Unpack[LoopOptions],
@@ -51,6 +60,10 @@ def osem(
     An iteration is one pass over all subsets. At first it does what about as many iterations of MLEM do; it does not
     converge, but to a cycle about the most likely image, unless the data are without noise. A subset leaves a voxel as
     it is that it does not see. With one subset this is MLEM.
+
+    List mode: A has a row for each event, in their order in time, the data are ones, and ``sensitivity`` is that of the
+    whole scan. Of n events each subset is then a random share of the scan, for which ``A_s^T 1`` is this share of the
+    sensitivity: its number of events over n.
 
     One application of A and of its transpose an iteration, and two of the transpose to start. The sensitivities
     ``A_s^T 1`` take one volume a subset: above 8 subsets they are not kept but computed anew in every pass, by one more
@@ -66,6 +79,8 @@ def osem(
             the total of the data.
         background: what is expected besides the image (randoms and scatter), not negative, a scalar or an array that
             broadcasts to ``A.out_shape``; none if None.
+        sensitivity: of the whole scan, not negative, broadcasting to ``A.in_shape``, where the rays of A are events;
+            None where they are the whole scan.
         order: of the subsets, see :func:`~jaxct.reconstruct.ordered_subsets`; "random" draws one for each pass.
         key: a ``jax.random`` key for these; that of seed 0 if None.
         loop: callback (with an :class:`OSEMState`), progress, stop, checkpoint: see
@@ -78,8 +93,8 @@ def osem(
 
     Raises:
         ValueError: where a shape does not fit the operator, for a negative number of iterations, a number of subsets
-            that there cannot be, an unknown order, for counts, an initial image or a background that are negative.
-            Values that are traced are not looked at.
+            that there cannot be, an unknown order, for counts, an initial image, a background or a sensitivity that are
+            negative. Values that are traced are not looked at.
         TypeError: for values that are not real numbers; an operator without views; a key that is none.
 
     References:
@@ -90,25 +105,32 @@ def osem(
     key = check_key(key)
     data, init, background = check_counts(A, data, init, background)
     background = None if background is None else jnp.broadcast_to(background, A.out_shape)
-    volume = first_image(data, init, A.T(jnp.ones(A.out_shape, data.dtype)))
+    given = check_sensitivity(A, sensitivity, data.dtype)
+    volume = first_image(data, init, A.T(jnp.ones(A.out_shape, data.dtype)) if given is None else given)
     state = OSEMState(volume, jax.random.key(0) if key is None else key)
-    operands = _Operands(A, data, background, kept_sums(A, subsets, data.dtype), subsets)
+    sums = kept_sums(A, subsets, data.dtype) if given is None else None
+    operands = _Operands(A, data, background, sums, given, subsets)
     label = "OSEM in random order" if subsets.random else "OSEM"
     state, history = iterate(_pass, state, operands, num_iters=num_iters, label=label, **loop)
     return Result(state.volume, history)
 
 
 def _pass(state: OSEMState, operands: _Operands) -> tuple[OSEMState, dict[str, Array]]:
-    A, data, background, sensitivities, subsets = operands  # noqa: N806
+    A, data, background, sensitivities, given, subsets = operands  # noqa: N806
 
     def step(volume: Array, index: Array) -> tuple[Array, tuple[Array, Array]]:
         part, counts = subsets.operator(A, index), subsets.data(data, index)
         expected = part(volume)
         if background is not None:
             expected = expected + subsets.data(background, index)
-        sensitivity = sums_of(part, sensitivities, index, data.dtype)
-        following = em_step(volume, sensitivity, part.T(ratio(counts, expected)))
-        return following, (log_likelihood(counts, expected), jnp.sum(expected))
+        if given is None:
+            sensitivity = sums_of(part, sensitivities, index, data.dtype)
+            likelihood, total = log_likelihood(counts, expected), jnp.sum(expected)
+        else:
+            sensitivity = subsets.share(index).astype(data.dtype) * given
+            total = jnp.vdot(sensitivity, volume)
+            likelihood = events_log_likelihood(counts, expected, total)
+        return em_step(volume, sensitivity, part.T(ratio(counts, expected))), (likelihood, total)
 
     key, now = jax.random.split(state.key)
     volume, (likelihoods, totals) = jax.lax.scan(step, state.volume, subsets.order(now))

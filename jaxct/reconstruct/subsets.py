@@ -52,6 +52,12 @@ class Subsets:
         part = data[self.views[index]]
         return part if self.counted is None else jnp.where(self._mask(index, data.ndim), part, 0)
 
+    def share(self, index: ArrayLike) -> Array:
+        """The number of views of a subset over that of all."""
+        if self.counted is None:
+            return jnp.asarray(1 / self.num_subsets)
+        return jnp.sum(self.counted[index]) / jnp.sum(self.counted)
+
     def order(self, key: Array) -> Array:
         """The numbers of the subsets in the order of one pass."""
         numbers = jnp.arange(self.num_subsets)
