@@ -1,8 +1,10 @@
 """Scans and volumes on disk, and what measured data need before they can be reconstructed."""
 
 from jaxct.io.axis import axis_offset, find_axis_offset, with_axis_offset
+from jaxct.io.dicom import DicomSeries, load_dicom
 from jaxct.io.ecat import TransmissionScan, read_transmission
 from jaxct.io.grid import suggest_grid
+from jaxct.io.interfile import Sinograms, open_sinograms, save_sinograms
 from jaxct.io.layout import save_scan
 from jaxct.io.open import open_scan
 from jaxct.io.preprocess import (
@@ -15,23 +17,30 @@ from jaxct.io.preprocess import (
 )
 from jaxct.io.samples import WALNUT
 from jaxct.io.scan import Scan
+from jaxct.io.sinogram_header import SinogramHeader
 from jaxct.io.volume import Volume, load_volume, save_volume
 
 __all__ = [
     "WALNUT",
+    "DicomSeries",
     "LineIntegrals",
     "Scan",
+    "SinogramHeader",
+    "Sinograms",
     "TransmissionScan",
     "Volume",
     "axis_offset",
     "find_axis_offset",
     "line_integrals",
+    "load_dicom",
     "load_volume",
     "negative_log",
     "normalize_background",
     "open_scan",
+    "open_sinograms",
     "read_transmission",
     "save_scan",
+    "save_sinograms",
     "save_volume",
     "subtract_background",
     "suggest_grid",

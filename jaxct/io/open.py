@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxct.io import data_exchange, helsinki, layout
+from jaxct.io._interfile_keys import is_interfile
 from jaxct.io._require import require
 from jaxct.io.scan import Scan
 
@@ -49,6 +50,10 @@ def open_scan(path: str | os.PathLike, *, views: Any = None) -> Scan:
 def _read(path: Path, views: Any) -> Scan:
     if helsinki.is_mat5(path):
         return helsinki.read_mat5(path, views)
+    if is_interfile(path):
+        raise ValueError(
+            f"{path}: an Interfile header of PET data; open_sinograms, load_volume or read_list_mode take it"
+        )
     h5py = require("h5py", "io")
     if h5py.is_hdf5(path):
         with h5py.File(path, "r") as file:

@@ -1,4 +1,4 @@
-"""Volumes on disk, with the grid they live on: NIfTI, TIFF, HDF5, NumPy."""
+"""Volumes on disk, with the grid they live on: NIfTI, DICOM, Interfile, TIFF, HDF5, NumPy."""
 
 import json
 import os
@@ -10,6 +10,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from jaxct.geometry import VolumeGrid
+from jaxct.io import dicom, interfile_volume
 from jaxct.io._require import require
 
 _NIFTI_MM = {"unknown": 1.0, "meter": 1000.0, "mm": 1.0, "micron": 0.001}
@@ -26,6 +27,7 @@ def save_volume(path: str | os.PathLike, volume: ArrayLike, grid: VolumeGrid, *,
     """Write a volume; the name's ending chooses the format. The file appears under its name only once it is complete.
 
     - ``.nii``, ``.nii.gz``: NIfTI-1 in mm; data axes (x, y, z), world coordinates those of jaxct.
+    - ``.hv``: Interfile as STIR reads it, 3-D; the values go to ``.v`` beside it.
     - ``.tif``, ``.tiff``: float32 stack of z slices, with the grid in the image description.
     - ``.h5``, ``.hdf5``: dataset ``volume`` with attributes ``voxel_size``, ``center``, ``axes``, ``units``.
     - ``.npy``: values alone.
@@ -48,27 +50,40 @@ def save_volume(path: str | os.PathLike, volume: ArrayLike, grid: VolumeGrid, *,
         raise TypeError("volume: complex values cannot be stored")
     ending, write, _ = _format(path)
     # Writers tell the format by the ending, so "part" goes before it.
-    partial = path.with_name(f"{path.name[: -len(ending)]}.part{path.name[-len(ending) :]}")
+    stem, endings = path.name[: -len(ending)], (*_BESIDE.get(ending, ()), path.name[-len(ending) :])
+    partials = [path.with_name(f"{stem}.part{e}") for e in endings]
     try:
-        write(partial, _storable(values), grid, description)
-        partial.replace(path)
+        write(partials[-1], _storable(values), grid, description)
+        for partial, e in zip(partials, endings, strict=True):
+            partial.replace(path.with_name(f"{stem}{e}"))
     finally:
-        partial.unlink(missing_ok=True)
+        for partial in partials:
+            partial.unlink(missing_ok=True)
 
 
 def load_volume(path: str | os.PathLike) -> Volume:
-    """Read what :func:`save_volume` wrote, or a NIfTI volume from elsewhere.
+    """Read what :func:`save_volume` wrote, or a NIfTI, DICOM or Interfile volume from elsewhere.
 
     NIfTI axes are reordered and flipped to (z, y, x), each increasing; an oblique orientation is refused. Its lengths
     are turned into mm, and taken for mm where the file does not name their unit.
 
+    A folder is read as a DICOM series, and a ``.dcm`` file with the slices of its series beside it (see
+    :func:`jaxct.io.load_dicom`, which tells the unit, too): in NIfTI's world coordinates, so that a series and its
+    conversion to NIfTI agree.
+
+    Interfile (``.hv``) keeps the axes of STIR, where y points down; without a ``first pixel offset`` the middle of the
+    volume lies in the scanner's middle along z, and voxel n // 2 on the axis along x and y.
+
     Raises:
         FileNotFoundError: where there is no such file.
-        ValueError: for an unknown ending, or an oblique volume.
+        ValueError: for an unknown ending, an oblique volume, or a DICOM or Interfile volume that is incomplete.
     """
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"no such file: {path}")
+    if path.is_dir() or path.suffix.lower() == ".dcm":
+        series = dicom.load_dicom(path)
+        return Volume(series.values, series.grid)
     _, _, read = _format(path)
     return read(path)
 
@@ -188,9 +203,23 @@ def _read_npy(path: Path) -> Volume:
     return Volume(np.load(path), None)
 
 
+def _write_interfile(path: Path, values: np.ndarray, grid: VolumeGrid, description: str) -> None:
+    stem = path.name[: -len(".hv")]
+    interfile_volume.write_volume(
+        path, path.with_name(f"{stem}.v"), f"{stem.removesuffix('.part')}.v", values, grid, description
+    )
+
+
+def _read_interfile(path: Path) -> Volume:
+    return Volume(*interfile_volume.read_volume(path))
+
+
 _FORMATS = {
     (".nii", ".nii.gz"): (_write_nifti, _read_nifti),
     (".tif", ".tiff"): (_write_tiff, _read_tiff),
     (".h5", ".hdf5"): (_write_hdf5, _read_hdf5),
     (".npy",): (_write_npy, _read_npy),
+    (".hv",): (_write_interfile, _read_interfile),
 }
+# Endings of the files that a format writes beside its own.
+_BESIDE = {".hv": (".v",)}
