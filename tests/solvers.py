@@ -15,6 +15,7 @@ from jaxct.reconstruct.fista import fista
 from jaxct.reconstruct.landweber import landweber
 from jaxct.reconstruct.lsmr import lsmr
 from jaxct.reconstruct.lsqr import lsqr
+from jaxct.reconstruct.map_em import map_em
 from jaxct.reconstruct.mlem import mlem
 from jaxct.reconstruct.osem import osem
 from jaxct.reconstruct.pdhg import pdhg
@@ -64,6 +65,7 @@ SOLVERS = [
     Solver(os_sart, {"num_subsets": 4, "order": "random", "lower": 0.0}),
     Solver(sart, {"relaxation": 0.5}),
     Solver(mlem, {"background": 0.02}),
+    Solver(map_em, {"prior": weak_huber, "curvature": 0.12, "pull": 0.01, "target": 1.0}),
     Solver(admm_tv, {"tv_weight": 0.02, "lower": 0.0}),
     Solver(asd_pocs, {"epsilon": 0.1, "num_subsets": 3}),
     Solver(fista, {"weight": 0.02, "lower": 0.0}),

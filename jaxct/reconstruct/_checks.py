@@ -46,6 +46,12 @@ def check_nonnegative(name: str, value: ArrayLike, shape: tuple[int, ...], dtype
     return array
 
 
+def check_reals(name: str, value: ArrayLike, shape: tuple[int, ...], dtype: Any) -> Array:
+    """Finite numbers that broadcast to ``shape``."""
+    with jax.ensure_compile_time_eval():
+        return _broadcasting(name, _validate.floats(name, value), shape).astype(dtype)
+
+
 def require_nonnegative(name: str, value: ArrayLike) -> None:
     """NaN passes, so that it shows in the result."""
     with jax.ensure_compile_time_eval():

@@ -1,12 +1,16 @@
-"""What algorithms for counts share: checks, the likelihood, and the step of expectation maximisation."""
+"""What algorithms for counts share: checks, the likelihood, and the steps of expectation maximisation."""
 
+from typing import Any
+
+import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
 from jaxct._divergence import kullback_leibler
-from jaxct.reconstruct._arithmetic import ratio
+from jaxct.reconstruct._arithmetic import ratio, root
 from jaxct.reconstruct._checks import check_nonnegative, require_nonnegative
+from jaxct.reconstruct._static import restored
 from jaxct.reconstruct.run import LinearOperator, check_data
 
 
@@ -67,6 +71,47 @@ def em_step(volume: Array, sensitivity: Array, back_projected: Array) -> Array:
     """``x / s * b``, with b the back projection of ``y / m``; x itself where the sensitivity vanishes."""
     vanishes = _vanishes(sensitivity)
     return jnp.where(vanishes, volume, volume / jnp.where(vanishes, 1, sensitivity) * back_projected)
+
+
+def pulled_em_step(em: Array, sensitivity: Array, weight: Array, moment: Array) -> Array:
+    """The root x >= 0 of ``c x^2 + (s - c m) x - s em = 0`` of weight c and moment c m; em itself where c vanishes.
+
+    Of the formula's two forms that is taken whose terms do not cancel.
+    """
+    s = jnp.where(_vanishes(sensitivity), 0, sensitivity)
+    slope = s - moment
+    discriminant = root(slope**2 + 4 * weight * s * em)
+    falling, free = slope > 0, weight == 0
+    by_quotient = 2 * s * em / jnp.where(falling, discriminant + slope, 1)
+    by_difference = (discriminant - slope) / jnp.where(free, 1, 2 * weight)
+    return jnp.where(free, em, jnp.where(falling, by_quotient, by_difference))
+
+
+def check_prior(
+    A: LinearOperator,  # noqa: N803
+    prior: Any,
+    curvature: ArrayLike | None,
+    dtype: jnp.dtype,
+) -> Array:
+    """The curvature that goes with a prior, 0 without one."""
+    if (prior is None) != (curvature is None):
+        raise ValueError(f"prior and curvature belong together, got prior {prior!r} and curvature {curvature!r}")
+    require_function("prior", prior)
+    return check_nonnegative("curvature", 0.0 if curvature is None else curvature, tuple(A.in_shape), dtype)
+
+
+def require_function(name: str, value: Any) -> None:
+    """Or None."""
+    if value is not None and not callable(value):
+        raise TypeError(f"{name} must be a function, got {value!r}")
+
+
+def penalty_of(prior: Any, volume: Array) -> tuple[Array, Array]:
+    """Value and gradient of a prior among operands; zeros without one."""
+    penalty = restored(prior)
+    if penalty is None:
+        return jnp.zeros((), volume.dtype), jnp.zeros_like(volume)
+    return jax.value_and_grad(penalty)(volume)
 
 
 def _vanishes(sensitivity: Array) -> Array:
