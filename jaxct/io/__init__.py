@@ -7,6 +7,16 @@ from jaxct.io.grid import suggest_grid
 from jaxct.io.interfile import Sinograms, open_sinograms, save_sinograms
 from jaxct.io.layout import save_scan
 from jaxct.io.open import open_scan
+from jaxct.io.petlink import (
+    BinIndices,
+    ListModeEvents,
+    bin_indices,
+    histogram_list_mode,
+    iter_list_mode,
+    iter_list_mode_frames,
+    read_list_mode,
+)
+from jaxct.io.petlink_header import ListModeHeader, read_list_mode_header
 from jaxct.io.preprocess import (
     LineIntegrals,
     line_integrals,
@@ -22,15 +32,22 @@ from jaxct.io.volume import Volume, load_volume, save_volume
 
 __all__ = [
     "WALNUT",
+    "BinIndices",
     "DicomSeries",
     "LineIntegrals",
+    "ListModeEvents",
+    "ListModeHeader",
     "Scan",
     "SinogramHeader",
     "Sinograms",
     "TransmissionScan",
     "Volume",
     "axis_offset",
+    "bin_indices",
     "find_axis_offset",
+    "histogram_list_mode",
+    "iter_list_mode",
+    "iter_list_mode_frames",
     "line_integrals",
     "load_dicom",
     "load_volume",
@@ -38,6 +55,8 @@ __all__ = [
     "normalize_background",
     "open_scan",
     "open_sinograms",
+    "read_list_mode",
+    "read_list_mode_header",
     "read_transmission",
     "save_scan",
     "save_sinograms",

@@ -76,6 +76,11 @@ class SinogramHeader:
                 f"got {self.min_ring_difference} and {self.max_ring_difference}"
             )
 
+    def __repr__(self) -> str:
+        shape = "x".join(map(str, self.shape))
+        segments = len(self.planes_per_segment)
+        return f"SinogramHeader({self.scanner!r}, [{shape}] in {segments} segment{'s' * (segments > 1)})"
+
     @property
     def num_planes(self) -> int:
         """Planes of all segments."""
