@@ -23,7 +23,7 @@ add_library(jaxct_cpu_kernels STATIC)
 target_link_libraries(jaxct_cpu_kernels PRIVATE jaxct_native_flags)
 
 function(jaxct_add_kernels isa)
-  add_library(jaxct_kernels_${isa} OBJECT xla_ffi/cpu/kernels.cc)
+  add_library(jaxct_kernels_${isa} OBJECT xla_ffi/cpu/kernels.cc xla_ffi/cpu/lor_kernels.cc)
   target_compile_definitions(jaxct_kernels_${isa} PRIVATE JAXCT_ISA=${isa})
   target_compile_options(jaxct_kernels_${isa} PRIVATE ${ARGN})
   target_link_libraries(jaxct_kernels_${isa} PRIVATE jaxct_native_flags)

@@ -37,6 +37,7 @@ _LAZY_MODULES = (
     "linear",
     "metrics",
     "nn",
+    "pet",
     "phantoms",
     "plot",
     "priors",

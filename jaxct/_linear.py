@@ -6,6 +6,8 @@
 * vectors: ``(*batch, views, 4, 3)``, source or ray direction, detector centre, row axis, column axis, in (z, y, x),
 * grid: ``(*batch, 2, 3)``, voxel size and centre.
 
+So it is for a :class:`Scan` of X-rays; what lines of response have instead is said in ``jaxct._lors``.
+
 Each operand's batch axes have size 1 (shared) or N (mapped): what ``vmap`` adds is never copied, and the native loops
 broadcast.
 
@@ -18,7 +20,7 @@ changes of vectors and grid. So derivatives of any order exist in the data, and 
 import dataclasses
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -36,12 +38,33 @@ KEEP_FIXED = (
     "jax.lax.stop_gradient(geometry)"
 )
 
-# The name of an FFI target, the same on every platform.
-_TARGET = "jaxct_{model}_{direction}"
-
 Rule = Callable[..., Any]
 
 BEAMS = {"parallel": 0, "cone": 1, "curved": 2}
+
+
+class StaticScan(Protocol):
+    """What the primitives have to know of a scan when they are lowered: :class:`Scan`, or ``jaxct._lors.LorScan``."""
+
+    @property
+    def model(self) -> str: ...
+    @property
+    def detector_shape(self) -> tuple[int, ...]: ...
+    @property
+    def volume_shape(self) -> tuple[int, ...]: ...
+    @property
+    def differentiable(self) -> bool:
+        """Whether the model's weights have derivatives by the geometry."""
+
+    @property
+    def axes(self) -> dict[str, tuple[str, ...]]:
+        """Names for the axes of one item of each operand; "view" and "slice" may be split over devices."""
+
+    def target(self, direction: str) -> str:
+        """The name of an FFI target, the same on every platform."""
+
+    def attributes(self, batch_axes: int) -> dict[str, Any]:
+        """The FFI attribute."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +77,25 @@ class Scan:
     volume_shape: tuple[int, ...]
     magnification_power: int = 0  # of the voxel-driven model
     precision: str = "exact"
+
+    @property
+    def differentiable(self) -> bool:
+        """Whether the model's weights have derivatives by the geometry."""
+        return self.model in DIFFERENTIABLE_MODELS
+
+    def target(self, direction: str) -> str:
+        """The name of an FFI target, the same on every platform."""
+        return f"jaxct_{self.model}_{direction}"
+
+    @property
+    def axes(self) -> dict[str, tuple[str, ...]]:
+        """Names for the axes of one item of each operand; "view" and "slice" may be split over devices."""
+        return {
+            "volume": ("slice", "y", "x")[-len(self.volume_shape) :],
+            "projections": ("view", "row", "col") if len(self.detector_shape) == 2 else ("view", "col"),
+            "vectors": ("view", "vector", "component"),
+            "grid": ("size_and_center", "axis"),
+        }
 
     def attributes(self, batch_axes: int) -> dict[str, np.int64]:
         """The FFI attribute; a 2-D scan is a planar one with a single row and slice."""
@@ -75,7 +117,7 @@ class Scan:
         return {name: np.int64(value) for name, value in values.items()}
 
 
-def apply(direction: str, data: jax.Array, vectors: jax.Array, grid: jax.Array, scan: Scan) -> jax.Array:
+def apply(direction: str, data: jax.Array, vectors: jax.Array, grid: jax.Array, scan: StaticScan) -> jax.Array:
     """Run ``forward`` or ``back`` in the dtype of ``data``. Where that has 16 bits, geometry and sums are float32."""
     _native.require()
     compute = _compute_type(data.dtype)
@@ -87,7 +129,7 @@ def _batch_shape(operands: Any, batch_axes: int) -> tuple[int, ...]:
     return np.broadcast_shapes(*(a.shape[:batch_axes] for a in operands))
 
 
-def _result_shape(direction: str, operands: Any, scan: Scan, batch_axes: int) -> tuple[int, ...]:
+def _result_shape(direction: str, operands: Any, scan: StaticScan, batch_axes: int) -> tuple[int, ...]:
     """Of operands data, vectors and what else carries batch axes."""
     item = (operands[1].shape[batch_axes], *scan.detector_shape) if direction == "forward" else scan.volume_shape
     return (*_batch_shape(operands, batch_axes), *item)
@@ -101,7 +143,7 @@ def _call_cpu(direction, name, data, *geometry, scan, batch_axes):
     """The CPU's handlers know float32 and float64: 16-bit data are widened, and their results rounded."""
     shape = _result_shape(direction, (data, *geometry), scan, batch_axes)
     wide = data.astype(_compute_type(data.dtype))
-    call = jax.ffi.ffi_call(_TARGET.format(model=scan.model, direction=name), result_like(wide, shape))
+    call = jax.ffi.ffi_call(scan.target(name), result_like(wide, shape))
     return call(wide, *geometry, scan=scan.attributes(batch_axes)).astype(data.dtype)
 
 
@@ -110,7 +152,7 @@ def _call_cuda(direction, name, data, vectors, grid, *, scan, batch_axes):
     shape = _result_shape(direction, (data, vectors, grid), scan, batch_axes)
     size = _cuda_workspace_bytes(name, data, vectors, grid, (1,) * batch_axes, scan, batch_axes)
     results = (result_like(data, shape), result_like(data, (size,), np.uint8))
-    call = jax.ffi.ffi_call(_TARGET.format(model=scan.model, direction=name), results)
+    call = jax.ffi.ffi_call(scan.target(name), results)
     return call(data, vectors, grid, scan=scan.attributes(batch_axes))[0]
 
 
@@ -127,7 +169,7 @@ def _call_cuda_gradient(volume, projections, vectors, grid, *, scan, batch_axes)
     volume, projections = (a.astype(vectors.dtype) for a in (volume, projections))
     size = _cuda_workspace_bytes("geometry_gradient", volume, vectors, grid, others, scan, batch_axes)
     results = (*(result_like(vectors, shape) for shape in shapes), result_like(vectors, (size,), np.uint8))
-    call = jax.ffi.ffi_call(_TARGET.format(model=scan.model, direction="geometry_gradient"), results)
+    call = jax.ffi.ffi_call(scan.target("geometry_gradient"), results)
     return call(volume, projections, vectors, grid, scan=scan.attributes(batch_axes))[:2]
 
 
@@ -160,6 +202,8 @@ _CUDA_CALLS: dict[str, Rule] = {
 
 def _lower_cuda(name, ctx, *operands, **params):
     """A program may be lowered for CUDA anywhere; where it is going to run, the module must be there."""
+    if not isinstance(params["scan"], Scan):
+        raise NotImplementedError("lines of response are projected on the CPU only so far: use jax.devices('cpu')")
     if _native.local_devices("cuda")[0]:
         _native.require("cuda")
     several = _PRIMITIVES[name].multiple_results
@@ -185,7 +229,7 @@ def _jvp(direction, primals, tangents, *, scan, batch_axes):
     if not _is_zero(data_dot):
         parts.append(_PRIMITIVES[direction].bind(data_dot, *geometry, **params))
     if not all(map(_is_zero, geometry_dot)):
-        if scan.model not in DIFFERENTIABLE_MODELS:
+        if not scan.differentiable:
             raise NotImplementedError(
                 f"model {scan.model!r} has no derivative with respect to the geometry or the grid: use "
                 f"{' or '.join(map(repr, DIFFERENTIABLE_MODELS))}; {KEEP_FIXED}"
@@ -299,7 +343,7 @@ def _gradient_shapes(volume, projections, vectors, grid, batch_axes):
 def _call_cpu_gradient(volume, projections, vectors, grid, *, scan, batch_axes):
     shapes = _gradient_shapes(volume, projections, vectors, grid, batch_axes)
     results = tuple(result_like(vectors, shape) for shape in shapes)
-    call = jax.ffi.ffi_call(_TARGET.format(model=scan.model, direction="geometry_gradient"), results)
+    call = jax.ffi.ffi_call(scan.target("geometry_gradient"), results)
     wide = (a.astype(vectors.dtype) for a in (volume, projections))
     return call(*wide, vectors, grid, scan=scan.attributes(batch_axes))
 
@@ -307,7 +351,7 @@ def _call_cpu_gradient(volume, projections, vectors, grid, *, scan, batch_axes):
 class _Projection(Primitive):
     """A primitive that XLA can split over devices: see ``jaxct._partition``."""
 
-    def bind(self, *operands: Any, scan: Scan, batch_axes: int, devices: Any = None) -> Any:
+    def bind(self, *operands: Any, scan: StaticScan, batch_axes: int, devices: Any = None) -> Any:
         return super().bind(*operands, scan=scan, batch_axes=batch_axes, devices=_partition.request_devices())
 
     def lowering(self, name: str, alone: Rule) -> Rule:

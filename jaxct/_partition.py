@@ -87,12 +87,7 @@ class _Labels:
 
     @staticmethod
     def of(name: str, operands: Sequence[jax.Array], scan: Any, batch_axes: int) -> "_Labels":
-        items = {
-            "volume": ("slice", "y", "x")[-len(scan.volume_shape) :],
-            "projections": ("view", "row", "col") if len(scan.detector_shape) == 2 else ("view", "col"),
-            "vectors": ("view", "vector", "component"),
-            "grid": ("size_and_center", "axis"),
-        }
+        items = scan.axes
         kinds, results = _SIGNATURES[name]
         batch = tuple(f"batch{k}" for k in range(batch_axes))
         # An operand that all items share has an axis of size 1, which is not split along with the batch.

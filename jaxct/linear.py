@@ -12,9 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from jaxct import _linear
+from jaxct import _linear, _lors
 from jaxct.geometry import ConeVectors, ParallelVectors, VolumeGrid
-from jaxct.geometry._base import Geometry
+from jaxct.geometry._base import Acquisition, Geometry
+from jaxct.geometry.lors import LineGeometry
 
 LINE_MODELS = ("siddon", "joseph")
 FOOTPRINT_MODELS = ("distance_driven", "separable_footprint")
@@ -29,28 +30,28 @@ _MIN_ROW_COSINE = 0.8660254
 
 def forward_project(
     volume: ArrayLike,
-    geometry: Geometry,
+    geometry: Acquisition,
     grid: VolumeGrid,
     *,
-    model: str = "separable_footprint",
+    model: str | None = None,
     precision: str = "exact",
 ) -> jax.Array:
     """:func:`jaxct.forward_project` as a linear map of ``volume``."""
-    check_setup(geometry, grid, model, PROJECTOR_MODELS, precision)
+    model = check_setup(geometry, grid, model, PROJECTOR_MODELS, precision)
     volume = as_data("volume", volume, grid.shape, "grid.shape")
     return project("forward", volume, geometry, grid, model, precision=precision)
 
 
 def back_project(
     projections: ArrayLike,
-    geometry: Geometry,
+    geometry: Acquisition,
     grid: VolumeGrid,
     *,
-    model: str = "separable_footprint",
+    model: str | None = None,
     precision: str = "exact",
 ) -> jax.Array:
     """:func:`jaxct.back_project` as a linear map of ``projections``."""
-    check_setup(geometry, grid, model, BACK_MODELS, precision)
+    model = check_setup(geometry, grid, model, BACK_MODELS, precision)
     projections = as_data("projections", projections, geometry.projection_shape, "(views, *detector_shape)")
     return project("back", projections, geometry, grid, model, precision=precision)
 
@@ -58,7 +59,7 @@ def back_project(
 def project(
     direction: str,
     data: jax.Array,
-    geometry: Geometry,
+    geometry: Acquisition,
     grid: VolumeGrid,
     model: str,
     *,
@@ -66,6 +67,9 @@ def project(
     precision: str = "exact",
 ) -> jax.Array:
     """Bind the primitive ``direction`` ("forward" or "back"), arguments being known to fit."""
+    if isinstance(geometry, LineGeometry):
+        return _linear.apply(direction, data, *_lors.pack(geometry, grid, model))
+    assert isinstance(geometry, Geometry)
     vectors = geometry.to_vectors()
     scan = _linear.Scan(
         model=model,
@@ -113,21 +117,31 @@ def as_data(name: str, value: Any, shape: tuple[int, ...], shape_name: str) -> j
     return jnp.asarray(value)
 
 
-def check_setup(geometry: Any, grid: Any, model: Any, models: tuple[str, ...], precision: Any) -> None:
-    """Refuse what the native code could not run; values only where they are concrete."""
-    if not isinstance(geometry, Geometry):
+def check_setup(geometry: Any, grid: Any, model: Any, models: tuple[str, ...], precision: Any) -> str:
+    """Refuse what the native code could not run; values only where they are concrete. Answers which model is meant."""
+    if not isinstance(geometry, Acquisition):
         raise TypeError(f"geometry must be a jaxct geometry, got {type(geometry).__name__}")
     if not isinstance(grid, VolumeGrid):
         raise TypeError(f"grid must be a jaxct.VolumeGrid, got {type(grid).__name__}")
+    if isinstance(geometry, LineGeometry):
+        models = _lors.MODELS
+    if model is None:
+        model = "joseph" if isinstance(geometry, LineGeometry) else "separable_footprint"
     if model not in models:
         raise ValueError(f"model must be one of {', '.join(map(repr, models))}, got {model!r}")
     if precision not in PRECISIONS:
         raise ValueError(f"precision must be one of {', '.join(map(repr, PRECISIONS))}, got {precision!r}")
     if geometry.ndim != grid.ndim:
         raise ValueError(f"geometry and grid must both be 2-D or 3-D, got {geometry.ndim}-D and {grid.ndim}-D")
-    if not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((geometry, grid))):
+    if isinstance(geometry, LineGeometry):
+        if model in _lors.TUBE_MODELS and not geometry.has_widths:
+            raise ValueError(f"model {model!r} needs a geometry that says how wide its crystals are")
+    elif isinstance(geometry, Geometry) and not any(
+        isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((geometry, grid))
+    ):
         with jax.ensure_compile_time_eval():  # inside jit, too, a concrete geometry is looked at now
             _check_values(geometry, grid, model)
+    return model
 
 
 # What has been checked already. Geometries and grids are immutable and hashed by identity.

@@ -12,17 +12,17 @@ from jaxct import _sparse, linear
 from jaxct._linear import KEEP_FIXED
 from jaxct._sharding import vary_trees
 from jaxct.geometry import VolumeGrid
-from jaxct.geometry._base import Geometry
+from jaxct.geometry._base import Acquisition, Geometry
 
 ADJOINTS = ("matched", "voxel_driven")
 
 
 def forward_project(
     volume: ArrayLike,
-    geometry: Geometry,
+    geometry: Acquisition,
     grid: VolumeGrid,
     *,
-    model: str = "separable_footprint",
+    model: str | None = None,
     adjoint: str = "matched",
     precision: str = "exact",
 ) -> jax.Array:
@@ -31,35 +31,40 @@ def forward_project(
     Args:
         volume: ``grid.shape``; values per mm. float32 or float64; float16 and bfloat16 are storage types, computed with
             in float32.
-        geometry: any geometry of :mod:`jaxct.geometry`.
+        geometry: any geometry of :mod:`jaxct.geometry`, or lines of response of :mod:`jaxct.pet`.
         grid: where the voxels lie.
         model: the weights a_ij of A. "siddon": exact length of the ray in the voxel; "joseph": linear interpolation in
-            the planes across the ray's dominant axis; "distance_driven" and "separable_footprint": the voxel's shadow
-            averaged over the pixel, for detectors whose rows are stacked near z.
-        adjoint: "matched": the gradient is the exact transpose. "voxel_driven": the gradient is the voxel-driven back
-            projector, scaled like the transpose: faster and smoother, but no longer the derivative.
+            the planes across the ray's dominant axis. Of beams also "distance_driven" and "separable_footprint" (what
+            None means): the voxel's shadow averaged over the pixel, for detectors whose rows are stacked near z. Of
+            lines of response, for which None means "joseph", also "multi_ray": the mean of several of Joseph's lines
+            between two crystals, and "distance_driven": the part of the tube between them that a voxel fills.
+        adjoint: "matched": the gradient is the exact transpose. "voxel_driven", for beams: the gradient is the
+            voxel-driven back projector, scaled like the transpose: faster and smoother, but no longer the derivative.
         precision: "exact": float32 data are read as they are. "fast": GPUs read them rounded to half precision (after
             scaling by a power of two, so any range will do), which moves half the bytes. The weights and sums are the
             same, so the pair stays matched up to that rounding, 2^-11 of a value. CPUs always compute exactly.
 
     Returns:
-        ``geometry.projection_shape``, ``(views, rows, cols)`` or ``(views, cols)``, in the dtype of ``volume``.
+        ``geometry.projection_shape``, of beams ``(views, rows, cols)`` or ``(views, cols)``, in the dtype of
+        ``volume``.
 
     Raises:
         ValueError: shapes that do not fit, an unknown model, a source inside the volume, a detector that the model
             cannot take.
         TypeError: an argument of the wrong kind or dtype.
         NotImplementedError: a derivative that does not exist. In the geometry and the grid "joseph" and
-            "separable_footprint" have first ones; in the volume all have. Where rays run in voxels' faces, or voxels'
-            edges fall on pixels', the former have kinks.
+            "separable_footprint" have first ones, and all but "siddon" along lines of response; in the volume all
+            have. Where rays run in voxels' faces, or voxels' edges fall on pixels', the former have kinks.
 
     References:
         Siddon, Med. Phys. 12 (1985); Joseph, IEEE TMI 1 (1982); De Man & Basu, PMB 49 (2004); Long, Fessler & Balter,
         IEEE TMI 29 (2010).
     """
-    linear.check_setup(geometry, grid, model, linear.PROJECTOR_MODELS, precision)
+    model = linear.check_setup(geometry, grid, model, linear.PROJECTOR_MODELS, precision)
     if adjoint not in ADJOINTS:
         raise ValueError(f"adjoint must be one of {', '.join(map(repr, ADJOINTS))}, got {adjoint!r}")
+    if adjoint == "voxel_driven" and not isinstance(geometry, Geometry):
+        raise ValueError(f"adjoint 'voxel_driven' is for beams, got a {type(geometry).__name__}")
     volume = linear.as_data("volume", volume, grid.shape, "grid.shape")
     if adjoint == "voxel_driven":
         return _forward_unmatched(*vary_trees(volume, *_constants(geometry, grid)), model, precision)
@@ -68,20 +73,20 @@ def forward_project(
 
 def back_project(
     projections: ArrayLike,
-    geometry: Geometry,
+    geometry: Acquisition,
     grid: VolumeGrid,
     *,
-    model: str = "separable_footprint",
+    model: str | None = None,
     precision: str = "exact",
 ) -> jax.Array:
     """The exact transpose of :func:`forward_project`, ``x = A^T p``; or the voxel-driven back projector.
 
     Args:
         projections: ``geometry.projection_shape``; float32, float64, float16 or bfloat16.
-        geometry: any geometry of :mod:`jaxct.geometry`.
+        geometry: as there.
         grid: where the voxels lie.
-        model: a model of :func:`forward_project`, or "voxel_driven": the sum over views of M^2 times the projection,
-            linearly interpolated where the voxel's centre falls (zero off the detector), with M the voxel's
+        model: a model of :func:`forward_project`, or for beams "voxel_driven": the sum over views of M^2 times the
+            projection, linearly interpolated where the voxel's centre falls (zero off the detector), with M the voxel's
             magnification: Feldkamp's weight. Scale factors are left to :func:`jaxct.reconstruct.fbp` and
             :func:`jaxct.reconstruct.fdk`.
         precision: as in :func:`forward_project`.
@@ -92,7 +97,7 @@ def back_project(
     Raises:
         ValueError, TypeError, NotImplementedError: as :func:`forward_project`.
     """
-    linear.check_setup(geometry, grid, model, linear.BACK_MODELS, precision)
+    model = linear.check_setup(geometry, grid, model, linear.BACK_MODELS, precision)
     projections = linear.as_data(
         "projections", projections, geometry.projection_shape, "geometry.projection_shape = (views, *detector_shape)"
     )
@@ -155,15 +160,15 @@ class Projector:
     take it as it is.
 
     Args:
-        geometry: any geometry of :mod:`jaxct.geometry`.
+        geometry: any geometry of :mod:`jaxct.geometry`, or lines of response of :mod:`jaxct.pet`.
         grid: where the voxels lie.
         model: as in :func:`forward_project`.
         precision: as in :func:`forward_project`.
     """
 
-    geometry: Geometry
+    geometry: Acquisition
     grid: VolumeGrid
-    model: str = dataclasses.field(default="separable_footprint", metadata={"static": True}, kw_only=True)
+    model: str | None = dataclasses.field(default=None, metadata={"static": True}, kw_only=True)
     precision: str = dataclasses.field(default="exact", metadata={"static": True}, kw_only=True)
 
     @property

@@ -18,7 +18,7 @@ from jax.typing import ArrayLike
 
 from jaxct import linear
 from jaxct.geometry import VolumeGrid
-from jaxct.geometry._base import Geometry
+from jaxct.geometry._base import Acquisition
 from jaxct.geometry._fields import build, replace_leaves
 
 Axes = str | tuple[str, ...] | None
@@ -38,7 +38,8 @@ class ShardedProjector:
     float16 and bfloat16 are widened to float32, and rounded once, after the sum over devices.
 
     Args:
-        geometry: any geometry of :mod:`jaxct.geometry`. Values that all views share are copied to every device.
+        geometry: any geometry of :mod:`jaxct.geometry`, or lines of response of :mod:`jaxct.pet`. Values that all views
+            share are copied to every device.
         grid: where the voxels lie.
         mesh: a :class:`jax.sharding.Mesh`. Its axes count as ``Auto``, whatever their type; only under ``jax.set_mesh``
             they must be.
@@ -55,16 +56,17 @@ class ShardedProjector:
         TypeError: an argument of the wrong kind.
     """
 
-    geometry: Geometry
+    geometry: Acquisition
     grid: VolumeGrid
     mesh: Mesh
     views: Axes = dataclasses.field(default="views", kw_only=True)
     slabs: Axes = dataclasses.field(default=None, kw_only=True)
-    model: str = dataclasses.field(default="separable_footprint", kw_only=True)
+    model: str | None = dataclasses.field(default=None, kw_only=True)
     precision: str = dataclasses.field(default="exact", kw_only=True)
 
     def __post_init__(self) -> None:
-        linear.check_setup(self.geometry, self.grid, self.model, linear.PROJECTOR_MODELS, self.precision)
+        model = linear.check_setup(self.geometry, self.grid, self.model, linear.PROJECTOR_MODELS, self.precision)
+        object.__setattr__(self, "model", model)
         _check_axes(self.mesh, self.views, self.slabs)
         if self.slabs is not None and self.grid.ndim == 2:
             raise ValueError(f"slabs must be None for an image, which has no z axis, got {self.slabs!r}")
@@ -151,11 +153,11 @@ def _project(a: ShardedProjector, data: jax.Array, *, direction: str) -> jax.Arr
 
 
 def _project_part(
-    a: ShardedProjector, direction: str, data: jax.Array, geometry: Geometry, grid: VolumeGrid
+    a: ShardedProjector, direction: str, data: jax.Array, geometry: Acquisition, grid: VolumeGrid
 ) -> jax.Array:
     """On one device, of whose data, views and whole grid; then the sum over the devices that share its result."""
     wide = data.astype(jnp.promote_types(data.dtype, jnp.float32))
-    part = linear.project(direction, wide, geometry, _slab(grid, a), a.model, precision=a.precision)
+    part = linear.project(direction, wide, geometry, _slab(grid, a), str(a.model), precision=a.precision)
     axes = _names(a.slabs if direction == "forward" else a.views)
     return jax.lax.psum(part, axes).astype(data.dtype)
 

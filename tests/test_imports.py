@@ -17,14 +17,13 @@ PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 # Lowest first. A module imports from its own layer and from lower ones.
 LAYERS = [
     {"geometry", "_native", "_partition", "_sharding"},
-    {"_linear", "_backends", "_export"},
+    {"_linear", "_lors", "_backends", "_export"},
     {
         "projection",
         "_sparse",
         "linear",
         "checkpoint_policies",
         "sharding",
-        "pet.projection",
         "filters",
         "weights",
         "phantoms",
@@ -54,7 +53,7 @@ def module_name(path: Path) -> str:
 
 def unit_of(module: str) -> str:
     """The part of the package a module belongs to: ``geometry.cone`` -> ``geometry``."""
-    return "pet.projection" if module.startswith("pet.projection") else module.split(".")[0]
+    return module.split(".")[0]
 
 
 def imports(tree: ast.AST) -> Iterator[str]:

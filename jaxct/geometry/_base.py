@@ -20,22 +20,18 @@ if TYPE_CHECKING:
     from jaxct.geometry.vectors import ConeVectors, ParallelVectors
 
 
-class Geometry(abc.ABC):
-    """Base of all view-wise geometries: frozen pytrees whose first field has one entry per view.
+class Acquisition(abc.ABC):
+    """Base of all that is measured view by view: frozen pytrees whose first field has one entry per view.
 
-    Two geometries are equal only if they are the same object; compare leaves with ``jax.tree`` functions.
+    Two of them are equal only if they are the same object; compare leaves with ``jax.tree`` functions.
     """
 
     detector_shape: tuple[int, ...]
 
-    @abc.abstractmethod
-    def to_vectors(self) -> ParallelVectors | ConeVectors:
-        """The same geometry as per-view vectors, in pure JAX: differentiable with respect to every leaf."""
-
     @property
+    @abc.abstractmethod
     def ndim(self) -> int:
-        """2 for slices with a line detector, 3 for volumes with an area detector."""
-        return len(self.detector_shape) + 1
+        """2 for slices, 3 for volumes."""
 
     @property
     def num_views(self) -> int:
@@ -45,7 +41,7 @@ class Geometry(abc.ABC):
 
     @property
     def projection_shape(self) -> tuple[int, ...]:
-        """Shape of the projections: ``(views, rows, cols)``, in 2-D ``(views, cols)``."""
+        """Shape of the projections: ``(views, *detector_shape)``."""
         return (self.num_views, *self.detector_shape)
 
     def __getitem__(self, views: int | slice | ArrayLike) -> Self:
@@ -65,6 +61,19 @@ class Geometry(abc.ABC):
 
     def __repr__(self) -> str:
         return describe(self)
+
+
+class Geometry(Acquisition):
+    """Base of all beams: rays from a source, or parallel ones, to the pixels of a detector."""
+
+    @abc.abstractmethod
+    def to_vectors(self) -> ParallelVectors | ConeVectors:
+        """The same geometry as per-view vectors, in pure JAX: differentiable with respect to every leaf."""
+
+    @property
+    def ndim(self) -> int:
+        """2 for slices with a line detector, 3 for volumes with an area detector."""
+        return len(self.detector_shape) + 1
 
     def plot(self, grid: VolumeGrid | None = None, ax: Any = None, views: ArrayLike | None = None) -> Any:
         """Draw the set-up with matplotlib; see :func:`jaxct.geometry.plot.plot`."""

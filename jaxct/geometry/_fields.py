@@ -37,29 +37,35 @@ def replace_leaves(node: T, function: Any) -> T:
     for name, rank in leaf_ranks(node).items():
         if values[name] is not None:
             values[name] = function(values[name], rank)
+    for name in node._nodes:  # type: ignore[attr-defined]
+        if values[name] is not None:
+            values[name] = replace_leaves(values[name], function)
     return build(type(node), **values)
 
 
-def register(**ranks: int) -> Callable[[type[T]], type[T]]:
+def register(*nodes: str, **ranks: int) -> Callable[[type[T]], type[T]]:
     """Class decorator: make a dataclass a pytree with key paths, whose leaves are the fields named.
 
-    A leaf's rank is the one it has when all views share it; one axis more, in front, means one value per view. Every
-    other field is static: hashable, part of the tree's structure.
+    A leaf's rank is the one it has when all views share it; one axis more, in front, means one value per view. The
+    fields in ``nodes`` are dataclasses of this kind themselves, or None. Every other field is static: hashable, part of
+    the tree's structure.
     """
 
     def decorate(cls: type[T]) -> type[T]:
-        statics = tuple(f.name for f in dataclasses.fields(cls) if f.name not in ranks)  # type: ignore[arg-type]
+        inner = (*ranks, *nodes)
+        statics = tuple(f.name for f in dataclasses.fields(cls) if f.name not in inner)  # type: ignore[arg-type]
         cls._leaf_ranks = ranks  # type: ignore[attr-defined]
+        cls._nodes = nodes  # type: ignore[attr-defined]
 
         def flatten(node):
-            return tuple(getattr(node, name) for name in ranks), tuple(getattr(node, name) for name in statics)
+            return tuple(getattr(node, name) for name in inner), tuple(getattr(node, name) for name in statics)
 
         def flatten_with_keys(node):
             children, structure = flatten(node)
-            return tuple(zip(map(jax.tree_util.GetAttrKey, ranks), children, strict=True)), structure
+            return tuple(zip(map(jax.tree_util.GetAttrKey, inner), children, strict=True)), structure
 
         def unflatten(structure, children):
-            return build(cls, **dict(zip(statics, structure, strict=True)), **dict(zip(ranks, children, strict=True)))
+            return build(cls, **dict(zip(statics, structure, strict=True)), **dict(zip(inner, children, strict=True)))
 
         jax.tree_util.register_pytree_with_keys(cls, flatten_with_keys, unflatten, flatten)
         return cls

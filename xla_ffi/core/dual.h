@@ -7,16 +7,54 @@
 
 JAXCT_NAMESPACE_BEGIN
 
-template <typename T>
+// Derivatives along several directions at once: a number whose tangent has N entries.
+template <typename T, int N>
+struct Tangents {
+  T v[N];
+
+  Tangents() = default;
+  template <typename Scalar, typename = std::enable_if_t<std::is_arithmetic_v<Scalar>>>
+  JAXCT_HD explicit Tangents(Scalar scalar) {
+    for (int i = 0; i < N; ++i) v[i] = static_cast<T>(scalar);
+  }
+  template <typename U>
+  JAXCT_HD explicit Tangents(const Tangents<U, N>& x) {
+    for (int i = 0; i < N; ++i) v[i] = static_cast<T>(x.v[i]);
+  }
+
+  JAXCT_HD friend Tangents operator+(Tangents a, const Tangents& b) {
+    for (int i = 0; i < N; ++i) a.v[i] += b.v[i];
+    return a;
+  }
+  JAXCT_HD friend Tangents operator-(Tangents a, const Tangents& b) {
+    for (int i = 0; i < N; ++i) a.v[i] -= b.v[i];
+    return a;
+  }
+  JAXCT_HD friend Tangents operator-(Tangents a) {
+    for (int i = 0; i < N; ++i) a.v[i] = -a.v[i];
+    return a;
+  }
+  JAXCT_HD friend Tangents operator*(Tangents a, T b) {
+    for (int i = 0; i < N; ++i) a.v[i] *= b;
+    return a;
+  }
+  JAXCT_HD friend Tangents operator*(T a, const Tangents& b) { return b * a; }
+  JAXCT_HD friend Tangents operator/(const Tangents& a, T b) { return a * (T(1) / b); }
+  JAXCT_HD Tangents& operator+=(const Tangents& b) { return *this = *this + b; }
+};
+
+// V is T for a derivative along one direction.
+template <typename T, typename V = T>
 struct Dual {
-  T value, tangent;
+  T value;
+  V tangent;
 
   Dual() = default;
-  JAXCT_HD Dual(T v, T t) : value(v), tangent(t) {}
+  JAXCT_HD Dual(T v, V t) : value(v), tangent(t) {}
   template <typename Scalar, typename = std::enable_if_t<std::is_arithmetic_v<Scalar>>>
-  JAXCT_HD explicit Dual(Scalar constant) : value(static_cast<T>(constant)), tangent(T(0)) {}
-  template <typename U>
-  JAXCT_HD explicit Dual(const Dual<U>& x) : value(static_cast<T>(x.value)), tangent(static_cast<T>(x.tangent)) {}
+  JAXCT_HD explicit Dual(Scalar constant) : value(static_cast<T>(constant)), tangent(V(T(0))) {}
+  template <typename U, typename W>
+  JAXCT_HD explicit Dual(const Dual<U, W>& x) : value(static_cast<T>(x.value)), tangent(static_cast<V>(x.tangent)) {}
 
   // The value alone.
   template <typename Scalar, typename = std::enable_if_t<std::is_arithmetic_v<Scalar>>>
@@ -43,57 +81,57 @@ struct Dual {
   JAXCT_HD friend bool operator==(Dual a, Dual b) { return a.value == b.value; }
 };
 
-template <typename T>
-struct Epsilon<Dual<T>> : Epsilon<T> {};
+template <typename T, typename V>
+struct Epsilon<Dual<T, V>> : Epsilon<T> {};
 
 // Of equals the mean moves: of two that are sorted neither counts twice.
-template <typename T>
-JAXCT_HD Dual<T> min_of(Dual<T> a, Dual<T> b) {
+template <typename T, typename V>
+JAXCT_HD Dual<T, V> min_of(Dual<T, V> a, Dual<T, V> b) {
   if (a == b) return {a.value, T(0.5) * (a.tangent + b.tangent)};
   return b < a ? b : a;
 }
 
-template <typename T>
-JAXCT_HD Dual<T> max_of(Dual<T> a, Dual<T> b) {
+template <typename T, typename V>
+JAXCT_HD Dual<T, V> max_of(Dual<T, V> a, Dual<T, V> b) {
   if (a == b) return {a.value, T(0.5) * (a.tangent + b.tangent)};
   return a < b ? b : a;
 }
 
-template <typename T>
-JAXCT_HD Dual<T> abs_of(Dual<T> x) {
+template <typename T, typename V>
+JAXCT_HD Dual<T, V> abs_of(Dual<T, V> x) {
   return x.value < T(0) ? -x : x;
 }
 
-template <typename T>
-JAXCT_HD Dual<T> sqrt_of(Dual<T> x) {
+template <typename T, typename V>
+JAXCT_HD Dual<T, V> sqrt_of(Dual<T, V> x) {
   const T root = std::sqrt(x.value);
-  return {root, root > T(0) ? T(0.5) * x.tangent / root : T(0)};
+  return {root, root > T(0) ? x.tangent * T(0.5) / root : V(T(0))};
 }
 
-template <typename T>
-JAXCT_HD Dual<T> cos_of(Dual<T> x) {
-  return {std::cos(x.value), -std::sin(x.value) * x.tangent};
+template <typename T, typename V>
+JAXCT_HD Dual<T, V> cos_of(Dual<T, V> x) {
+  return {std::cos(x.value), x.tangent * -std::sin(x.value)};
 }
 
-template <typename T>
-JAXCT_HD Dual<T> sin_of(Dual<T> x) {
-  return {std::sin(x.value), std::cos(x.value) * x.tangent};
+template <typename T, typename V>
+JAXCT_HD Dual<T, V> sin_of(Dual<T, V> x) {
+  return {std::sin(x.value), x.tangent * std::cos(x.value)};
 }
 
-template <typename T>
-JAXCT_HD Dual<T> angle_of(Dual<T> y, Dual<T> x) {
+template <typename T, typename V>
+JAXCT_HD Dual<T, V> angle_of(Dual<T, V> y, Dual<T, V> x) {
   const T square = x.value * x.value + y.value * y.value;
   return {std::atan2(y.value, x.value), (y.tangent * x.value - y.value * x.tangent) / square};
 }
 
-template <typename T>
-JAXCT_HD int32_t floor_index(Dual<T> x) {
+template <typename T, typename V>
+JAXCT_HD int32_t floor_index(Dual<T, V> x) {
   return floor_index(x.value);
 }
 
 // Values get the bits that they have without a derivative: cells and pixels are then the same.
-template <typename T>
-JAXCT_HD Dual<T> multiply_add(Dual<T> a, Dual<T> b, Dual<T> c) {
+template <typename T, typename V>
+JAXCT_HD Dual<T, V> multiply_add(Dual<T, V> a, Dual<T, V> b, Dual<T, V> c) {
   return {multiply_add(a.value, b.value, c.value), a.tangent * b.value + a.value * b.tangent + c.tangent};
 }
 template <typename T>
@@ -112,8 +150,8 @@ template <typename T>
 JAXCT_HD T answer_of(T x) {
   return x;
 }
-template <typename T>
-JAXCT_HD T answer_of(Dual<T> x) {
+template <typename T, typename V>
+JAXCT_HD V answer_of(const Dual<T, V>& x) {
   return x.tangent;
 }
 
@@ -132,8 +170,8 @@ template <typename T>
 JAXCT_HD T value_of(T x) {
   return x;
 }
-template <typename T>
-JAXCT_HD T value_of(Dual<T> x) {
+template <typename T, typename V>
+JAXCT_HD T value_of(const Dual<T, V>& x) {
   return x.value;
 }
 

@@ -132,8 +132,8 @@ JAXCT_HD IndexRange slabs_in(const RayWalk<T>& walk, const VoxelBox& box) {
   return range;
 }
 
-template <typename T>
-JAXCT_HD IndexRange slabs_in(const RayWalk<Dual<T>>& w, const VoxelBox& box) {
+template <typename T, typename V>
+JAXCT_HD IndexRange slabs_in(const RayWalk<Dual<T, V>>& w, const VoxelBox& box) {
   return slabs_in(RayWalk<T>{w.axis, w.minor_a, w.minor_b, w.middle.value, w.a.value, w.b.value, w.slope_a.value,
                              w.slope_b.value, w.step.value, w.origin.value, w.ascending},
                   box);

@@ -5,21 +5,11 @@
 
 #include "abi.h"
 #include "core/soundness.h"
-#include "cpu/executor.h"
+#include "cpu/calls.h"
 #include "cpu/kernels.h"
 
 namespace jaxct::cpu {
 namespace {
-
-namespace ffi = xla::ffi;
-
-bool has_avx2() {
-#if defined(JAXCT_HAVE_AVX2)
-  return __builtin_cpu_supports("avx2");
-#else
-  return false;
-#endif
-}
 
 const Kernels& kernels() {
 #if defined(JAXCT_HAVE_AVX2)
@@ -140,22 +130,6 @@ Call<T> call_of(const CallAttributes& a, const std::vector<Item>& items, const O
           out};
 }
 
-ffi::Error error_of(Status status) {
-  if (status == Status::kOk) return ffi::Error::Success();
-  return ffi::Error(ffi::ErrorCode::kResourceExhausted, "jaxct: not enough memory for a working copy of the operands");
-}
-
-// run(T()) for the type that all buffers have.
-template <typename Run>
-ffi::Error with_type(std::initializer_list<ffi::DataType> types, Run&& run) {
-  const ffi::DataType type = *types.begin();
-  for (const ffi::DataType other : types)
-    if (other != type) return ffi::Error::InvalidArgument("jaxct: operands and result must have one dtype");
-  if (type == ffi::F32) return run(float());
-  if (type == ffi::F64) return run(double());
-  return ffi::Error::InvalidArgument("jaxct: the CPU operators take float32 and float64");
-}
-
 template <Model kModel, Direction kDirection>
 ffi::Error project(ffi::ThreadPool pool, CallAttributes a, ffi::AnyBuffer in, ffi::AnyBuffer vectors,
                    ffi::AnyBuffer grid, ffi::Result<ffi::AnyBuffer> out) {
@@ -234,14 +208,6 @@ ffi::Error geometry_gradient(ffi::ThreadPool pool, CallAttributes a, ffi::AnyBuf
                    });
 }
 
-template <auto kFunction, typename Binding>
-XLA_FFI_Error* run_handler(XLA_FFI_CallFrame* frame, Binding&& binding) {
-  static auto* handler =
-      binding.To([](auto... arguments) { return without_exceptions([&] { return kFunction(arguments...); }); })
-          .release();
-  return handler->Call(frame);
-}
-
 template <size_t kOperands, size_t kResults>
 auto binding() {
   return with_buffers<kOperands, kResults>(ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().Attr<CallAttributes>("scan"));
@@ -270,7 +236,11 @@ struct GradientEntry {
 
 }  // namespace
 
-Handlers handlers() { return list_handlers<Entry, TangentEntry, GradientEntry>(); }
+Handlers handlers() {
+  Handlers all = list_handlers<Entry, TangentEntry, GradientEntry>();
+  for (auto& handler : lor_handlers()) all.push_back(std::move(handler));
+  return all;
+}
 
 const char* instruction_set() { return has_avx2() ? "avx2" : "baseline"; }
 

@@ -3,10 +3,11 @@
 
 namespace jaxct::cpu {
 
-// Every target this module offers.
+// Every target of the CPU, those of lines of response among them.
 Handlers handlers();
+Handlers lor_handlers();
 
-// The instruction set chosen for this machine.
+// Of the loops that run on this machine: "avx2" or "baseline".
 const char* instruction_set();
 
 }  // namespace jaxct::cpu
