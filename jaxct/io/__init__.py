@@ -17,6 +17,16 @@ from jaxct.io.petlink import (
     read_list_mode,
 )
 from jaxct.io.petlink_header import ListModeHeader, read_list_mode_header
+from jaxct.io.petsird import (
+    PetsirdEvents,
+    PetsirdMovement,
+    PetsirdScan,
+    PetsirdScanner,
+    PetsirdTOF,
+    iter_petsird,
+    read_petsird,
+    read_petsird_scanner,
+)
 from jaxct.io.preprocess import (
     LineIntegrals,
     line_integrals,
@@ -37,6 +47,11 @@ __all__ = [
     "LineIntegrals",
     "ListModeEvents",
     "ListModeHeader",
+    "PetsirdEvents",
+    "PetsirdMovement",
+    "PetsirdScan",
+    "PetsirdScanner",
+    "PetsirdTOF",
     "Scan",
     "SinogramHeader",
     "Sinograms",
@@ -48,6 +63,7 @@ __all__ = [
     "histogram_list_mode",
     "iter_list_mode",
     "iter_list_mode_frames",
+    "iter_petsird",
     "line_integrals",
     "load_dicom",
     "load_volume",
@@ -57,6 +73,8 @@ __all__ = [
     "open_sinograms",
     "read_list_mode",
     "read_list_mode_header",
+    "read_petsird",
+    "read_petsird_scanner",
     "read_transmission",
     "save_scan",
     "save_sinograms",
