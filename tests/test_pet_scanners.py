@@ -93,6 +93,13 @@ def test_the_first_crystal_is_where_the_source_of_a_ct_scanner_is():
     np.testing.assert_allclose(scanner.tangents[0], 20 * geometry.to_vectors().col_axis[0], rtol=1e-6)
 
 
+def test_a_scanner_turned_is_one_with_another_first_angle():
+    turned, wanted = ring(first_angle=0.2).rotated(0.5), ring(first_angle=0.7)
+    np.testing.assert_allclose(turned.crystals, wanted.crystals, atol=1e-12)
+    np.testing.assert_allclose(turned.tangents, wanted.tangents, atol=1e-12)
+    assert turned.first_angle == pytest.approx(0.7)
+
+
 def test_crystals_are_behind_the_faces_by_the_depth_of_interaction():
     scanner = ring(depth_of_interaction=7.0)
     np.testing.assert_allclose(np.linalg.norm(scanner.crystals, axis=1), 107)

@@ -16,6 +16,7 @@ from jaxct.pet.sinograms import (
     single_slice_rebinning,
     view_mashing,
 )
+from jaxct.projection import forward_project
 from tests.data import data_path
 from tests.operators import adjoint_gap, random, relative_error
 
@@ -73,18 +74,23 @@ def test_vendors_sinograms_have_their_published_shapes(preset, options, shape):
     ("preset", "options", "sizes", "bounds"),
     [
         # The segment table of the mMR's list mode header.
-        (siemens_mmr, {}, [127, 115, 115, 93, 93, 71, 71, 49, 49, 27, 27], [(-5, 5), (6, 16), (-16, -6), (17, 27)]),
+        (siemens_mmr, {}, [127, 115, 115, 93, 93, 71, 71, 49, 49, 27, 27], [(-5, 5), (-16, -6), (6, 16), (-27, -17)]),
         # STIR's template of its first segments without compression.
-        (siemens_mmr, {"span": 1, "max_ring_difference": 2}, [64, 63, 63, 62, 62], [(0, 0), (1, 1), (-1, -1), (2, 2)]),
-        (siemens_mct, {}, [109, 97, 97, 75, 75, 53, 53, 31, 31], [(-5, 5), (6, 16), (-16, -6)]),
-        (ge_discovery_690, {}, [47, 43, 43, 39, 39, 35, 35], [(-1, 1), (2, 3), (-3, -2), (4, 5), (-5, -4)]),
+        (
+            siemens_mmr,
+            {"span": 1, "max_ring_difference": 2},
+            [64, 63, 63, 62, 62],
+            [(0, 0), (-1, -1), (1, 1), (-2, -2)],
+        ),
+        (siemens_mct, {}, [109, 97, 97, 75, 75, 53, 53, 31, 31], [(-5, 5), (-16, -6), (6, 16)]),
+        (ge_discovery_690, {}, [47, 43, 43, 39, 39, 35, 35], [(-1, 1), (-3, -2), (2, 3), (-5, -4), (4, 5)]),
     ],
 )
 def test_segments_are_as_published(preset, options, sizes, bounds):
     segments = preset().layout(**options).segments
     assert [s.num_planes for s in segments][: len(sizes)] == sizes
     assert [(s.min_difference, s.max_difference) for s in segments][: len(bounds)] == bounds
-    assert [s.number for s in segments[:5]] == [0, 1, -1, 2, -2]
+    assert [s.number for s in segments[:5]] == [0, -1, 1, -2, 2]
     assert [s.first_plane for s in segments] == np.cumsum([0, *[s.num_planes for s in segments]])[:-1].tolist()
 
 
@@ -101,7 +107,7 @@ def test_planes_hold_each_pair_of_rings_once_and_are_sorted(span, difference):
     np.testing.assert_array_equal(layout.plane_of_rings[pairs[taken][:, 0], pairs[taken][:, 1]], plane[taken])
     for s in layout.segments:
         part = slice(s.first_plane, s.first_plane + s.num_planes)
-        differences = (pairs[part, :, 0] - pairs[part, :, 1])[taken[part]]
+        differences = (pairs[part, :, 1] - pairs[part, :, 0])[taken[part]]
         assert differences.min() == s.min_difference
         assert differences.max() == s.max_difference
         sums = np.where(taken[part], pairs[part].sum(-1), -1)
@@ -274,6 +280,18 @@ def test_gaps_have_no_live_pairs():
     assert (counts == 0).any()
 
 
+def test_planes_are_put_in_the_order_of_a_file():
+    layout = siemens_mmr().layout(span=1, max_ring_difference=2)
+    # The order of STIR's template: segments -2 to 2.
+    planes = layout.planes_of_segments([-2, -1, 0, 1, 2], [-2, -1, 0, 1, 2])
+    pairs = layout.ring_pairs[planes, 0]
+    differences = pairs[:, 1] - pairs[:, 0]
+    np.testing.assert_array_equal(differences, np.repeat([-2, -1, 0, 1, 2], [62, 63, 64, 63, 62]))
+    np.testing.assert_array_equal(np.sort(planes), np.arange(layout.num_planes))
+    with pytest.raises(ValueError, match="no segment of span 1"):
+        layout.planes_of_segments([-1], [1])
+
+
 def test_layouts_are_equal_if_scanner_and_numbers_are():
     scanner = ring()
     layout = scanner.layout(span=3)
@@ -330,7 +348,7 @@ def test_adjoints_are_exact(name):
     np.testing.assert_array_equal(a.T.T(x), a(x))
 
 
-@pytest.mark.parametrize("name", OPERATORS)
+@pytest.mark.parametrize("name", ["mean mashing with TOF", "single slice", "arc with TOF"])
 def test_operators_compose_with_jit_vmap_and_grad(name):
     a = OPERATORS[name]
     x, y = random(2, (2, *a.in_shape)), random(3, a.out_shape)
@@ -444,6 +462,42 @@ def test_arc_corrected_direct_planes_are_a_parallel_beam_scan():
     mass = np.clip(image, 0.3, 1) - 0.3
     found = [(mass * c).sum() / mass.sum() for c in (y, x)]
     np.testing.assert_allclose(found, center, atol=0.5)
+
+
+def test_arc_corrected_lines_are_those_of_a_parallel_beam():
+    layout = ring(first_angle=0.3).layout(span=3)
+    lors = layout.arc_corrected_lors(7.0, 10)
+    assert lors.projection_shape == (12, layout.num_planes, 10)
+    beam = jaxct.ParallelBeam(layout.angles, detector_shape=(1, 10), pixel_size=7.0).to_vectors()
+    along = (lors.lines[:, :, 1] - lors.lines[:, :, 0]) / jnp.linalg.norm(
+        lors.lines[:, :, 1] - lors.lines[:, :, 0], axis=-1, keepdims=True
+    )
+    np.testing.assert_allclose(along, np.broadcast_to(beam.direction[:, None, 1:], along.shape), atol=1e-6)
+    t = (np.arange(10) - 4.5) * 7.0
+    np.testing.assert_allclose(lors.lines.mean(2), t[:, None] / 7.0 * beam.col_axis[:, None, 1:], atol=1e-4)
+    np.testing.assert_allclose(lors.tangents[:, 0, 0], beam.col_axis[:, 1:], atol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(lors.lines, axis=-1), RADIUS, rtol=1e-6)
+    with pytest.raises(ValueError, match="within"):
+        layout.arc_corrected_lors(7.0, 40)
+
+
+def test_time_bins_of_a_sinogram_are_counted_from_its_starts():
+    """A hot voxel, projected with time of flight: the mean position on each line is the voxel's foot on it."""
+    layout = ring(96, 1, timing=Timing(200.0, 100.0, 21)).layout(num_bins=41)
+    grid = jaxct.VolumeGrid((1, 21, 21), (5.0, 4.0, 4.0))
+    image = np.zeros(grid.shape, np.float32)
+    image[0, 16, 5] = 1.0
+    y, x = (c[i] for c, i in zip(grid.coordinates()[1:], (16, 5), strict=True))
+    lors = layout.lors()
+    counts = np.asarray(forward_project(image, lors, grid, model="siddon"))[:, 0]
+    seen = counts.sum(-1) > 0.5
+    position = (counts * lors.tof.bin_centers()).sum(-1)[seen] / counts.sum(-1)[seen]
+    a = layout.angles[:, None] - np.pi / 96 * (np.arange(41) % 2)
+    foot = np.broadcast_to(y * np.cos(a) - x * np.sin(a), seen.shape)[seen]
+    assert seen.any(1).all()
+    # The middle of a line's part in the voxel is within half its diagonal of the foot.
+    np.testing.assert_allclose(position, foot, atol=4.0 / np.sqrt(2))
+    assert np.ptp(foot) > 50
 
 
 @pytest.mark.parametrize(

@@ -78,6 +78,15 @@ def _fill(numbers: np.ndarray, positions: np.ndarray, total: int) -> np.ndarray:
     return np.stack([np.interp(np.arange(total), around, known[:, k]) for k in range(2)], -1)
 
 
+def seen_widths(tangents: jax.Array, start: jax.Array, end: jax.Array) -> jax.Array:
+    """(n,) how wide two faces, (n, 2, 2), are across the line between them, on average."""
+    along = (end - start)[:, 1:]
+    across = jnp.stack([along[:, 1], -along[:, 0]], -1) / jnp.linalg.norm(along, axis=-1, keepdims=True)
+    seen = jnp.abs(jnp.einsum("nek,nk->ne", tangents, across)).mean(-1)
+    # Lines along a flat face see nothing of it, but a tube needs some width.
+    return jnp.maximum(seen, 1e-3 * jnp.linalg.norm(tangents, axis=-1).mean(-1))
+
+
 def checked(name: str, value: Any, shape: tuple[int, ...], dtype: type) -> np.ndarray:
     """A read-only array of finite numbers (or booleans) of this shape."""
     array = np.asarray(value)

@@ -11,8 +11,8 @@ class Segment(NamedTuple):
     """Planes of a sinogram with about the same tilt.
 
     Attributes:
-        number: 0, 1, -1, 2, -2 ...
-        min_difference: of the rings, ``ring of the start - ring of the end``.
+        number: 0, -1, 1, -2, 2 ...; that of a larger one has ends at larger z.
+        min_difference: of the rings, ``ring of the end - ring of the start``.
         max_difference: of the rings; inclusive.
         first_plane: where its planes start in the sinogram.
         num_planes: how many it has, from low to high z.
@@ -40,7 +40,7 @@ class Michelogram(NamedTuple):
 
 
 def segment_bounds(span: int, max_ring_difference: int) -> list[tuple[int, int, int]]:
-    """Number, smallest and largest ring difference of each segment, in the order 0, 1, -1, 2, -2 ...
+    """Number, smallest and largest ring difference of each segment, in the order 0, -1, 1, -2, 2 ...
 
     An odd span s centres segment k on the difference k s and takes s of them. An even one, as GE's span 2, gives
     segment 0 the differences up to s/2 and each further one the s that follow.
@@ -50,7 +50,7 @@ def segment_bounds(span: int, max_ring_difference: int) -> list[tuple[int, int, 
     low, number = half + 1, 1
     while low <= max_ring_difference:
         high = min(low + span - 1, max_ring_difference)
-        bounds += [(number, low, high), (-number, -high, -low)]
+        bounds += [(-number, -high, -low), (number, low, high)]
         low, number = low + span, number + 1
     return bounds
 
@@ -62,7 +62,7 @@ def michelogram(num_rings: int, span: int, max_ring_difference: int) -> Michelog
     segments: list[Segment] = []
     first = 0
     for number, low, high in segment_bounds(span, max_ring_difference):
-        taken = (low <= start - end) & (start - end <= high)
+        taken = (low <= end - start) & (end - start <= high)
         sums, rank = np.unique((start + end)[taken], return_inverse=True)
         plane[taken] = first + rank
         segments.append(Segment(number, low, high, first, len(sums)))

@@ -236,6 +236,19 @@ class Scanner:
         given: dict[str, Any] = {"tangents": None, "axial_size": None, "inner_radius": nearest, **properties}
         return cls(name=name, crystals=points[:, 1:], rings=np.zeros(1), heights=points[:, 0], **given)
 
+    def rotated(self, angle: float) -> Scanner:
+        """The same scanner turned about z, counter-clockwise seen from +z, by an angle in radians.
+
+        Views and images turn with it. Vendors' first crystals are not all where a patient's up or down is.
+        """
+        turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+        return dataclasses.replace(
+            self,
+            crystals=self.crystals @ turn.T,
+            tangents=None if self.tangents is None else self.tangents @ turn.T,
+            first_angle=self.first_angle + angle,
+        )
+
     @property
     def num_crystals(self) -> int:
         """In one ring, places of gaps included."""
@@ -321,8 +334,11 @@ class Scanner:
     ) -> SinogramLayout:
         """Which crystals the bins of a sinogram hold; what is None is as the vendor has it.
 
+        For a scanner without ``sinogram_defaults`` it is half as many bins as crystals in a ring, span 1, all ring
+        differences and no mashing.
+
         Raises:
-            ValueError, TypeError: see :class:`SinogramLayout`; None where the scanner has no defaults.
+            ValueError, TypeError: see :class:`SinogramLayout`.
         """
         from jaxct.pet.sinograms import SinogramLayout
 
@@ -377,17 +393,8 @@ class Scanner:
         start, end = points[:, 0], points[:, 1]
         if self.tangents is None or self.axial_size is None:
             return start, end, None
-        return start, end, self._widths(crystal, start, end, self.axial_size)
-
-    def _widths(self, crystal: jax.Array, start: jax.Array, end: jax.Array, axial_size: float) -> jax.Array:
-        """Axial and tangential width of each line's tube: the mean of both faces, seen along the line."""
-        along = (end - start)[:, 1:]
-        across = jnp.stack([along[:, 1], -along[:, 0]], -1) / jnp.linalg.norm(along, axis=-1, keepdims=True)
-        tangents = jnp.asarray(self.tangents)[crystal]
-        seen = jnp.abs(jnp.einsum("nek,nk->ne", tangents, across)).mean(-1)
-        # Lines along a flat face see nothing of it, but a tube needs some width.
-        tangential = jnp.maximum(seen, 1e-3 * jnp.linalg.norm(tangents, axis=-1).mean(-1))
-        return jnp.stack([jnp.full_like(tangential, axial_size), tangential], -1)
+        tangential = _crystals.seen_widths(jnp.asarray(self.tangents)[crystal], start, end)
+        return start, end, jnp.stack([jnp.full_like(tangential, self.axial_size), tangential], -1)
 
     def __repr__(self) -> str:
         kind = "" if self.tof is None else f", TOF {self.timing.resolution:g} ps"  # type: ignore[union-attr]

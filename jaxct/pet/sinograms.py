@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -48,10 +49,9 @@ class SinogramLayout:
     its own axes, STIR's.
 
     **Planes.** A plane holds the pairs of rings of one segment with one sum, that is with the same middle in z. Segment
-    k of an odd ``span`` s holds the differences ``ring of the start - ring of the end`` from ``k s - (s - 1)/2`` to ``k
-    s + (s - 1)/2``; an even s gives segment 0 those up to s/2 and each other segment s of them (GE: s = 2). Planes are
-    sorted by segment, 0, 1, -1, 2, -2 ..., and within one by z. This is the order in Siemens' sinograms and list mode;
-    STIR counts differences, and so segments, with the other sign.
+    k of an odd ``span`` s holds the differences ``ring of the end - ring of the start`` from ``k s - (s - 1)/2`` to
+    ``k s + (s - 1)/2``; an even s gives segment 0 those up to s/2 and each other segment s of them (GE: s = 2). Planes
+    are sorted by segment, 0, -1, 1, -2, 2 ..., and within one by z, as in the sinograms and list mode of Siemens.
 
     Args:
         scanner: made of rings, with an even number of crystals.
@@ -118,6 +118,28 @@ class SinogramLayout:
         """(rings, rings) plane of the ring of a start and that of an end, -1 for pairs that are not taken."""
         return self._michelogram.plane
 
+    def planes_of_segments(self, min_ring_difference: Sequence[int], max_ring_difference: Sequence[int]) -> np.ndarray:
+        """Planes in the order of other segments: ``data[:, planes]`` has the order of a file with these segments.
+
+        ``np.argsort(planes)`` is the way back, from the order of the file.
+
+        Args:
+            min_ring_difference: of the file's segments, as Interfile headers give it.
+            max_ring_difference: of the same.
+
+        Raises:
+            ValueError: for a segment that this layout does not have.
+        """
+        known = {(s.min_difference, s.max_difference): s for s in self.segments}
+        bounds = list(zip(min_ring_difference, max_ring_difference, strict=True))
+        for bound in bounds:
+            if bound not in known:
+                raise ValueError(
+                    f"ring differences {bound} are no segment of span {self.span}, which has {list(known)}"
+                )
+        parts = [np.arange(known[b].num_planes) + known[b].first_plane for b in bounds]
+        return np.concatenate(parts)
+
     @functools.cached_property
     def crystal_pairs(self) -> np.ndarray:
         """(views, bins, mashing, 2) crystals of the start and the end."""
@@ -166,6 +188,33 @@ class SinogramLayout:
             tangents=tangents,
             plane_width=None if tangents is None else scanner.axial_size,
             tof=scanner.tof if tof else None,
+        )
+
+    def arc_corrected_lors(self, bin_size: float, num_bins: int, *, tof: bool = True) -> SinogramLORs:
+        """The lines of response after :func:`arc_correction`: parallel in each view, ``bin_size`` apart.
+
+        Bin b is at ``t = (b - (num_bins - 1)/2) * bin_size`` and as wide as a bin; ends are on the circle of the
+        scanner's effective radius.
+
+        Raises:
+            ValueError: for bins that reach beyond that circle.
+        """
+        t = (np.arange(_validate.count("num_bins", num_bins)) - (num_bins - 1) / 2) * bin_size
+        radius = self.scanner.effective_radius
+        if not (bin_size > 0 and t[-1] < radius):
+            raise ValueError(f"bin_size must be positive and the bins within {radius:g} mm of the axis, got {bin_size}")
+        cos, sin = np.cos(self.angles)[:, None, None], np.sin(self.angles)[:, None, None]
+        half = np.sqrt(radius**2 - t**2)
+        s, t = np.stack([-half, half], -1), t[:, None]
+        lines = np.stack([t * sin + s * cos, t * cos - s * sin], -1)
+        tangents = np.broadcast_to(bin_size * np.stack([sin, cos], -1), lines.shape)
+        width = self.scanner.axial_size
+        return SinogramLORs(
+            lines,
+            self.planes,
+            tangents=None if width is None else tangents,
+            plane_width=width,
+            tof=self.scanner.tof if tof else None,
         )
 
     def bins_of(
