@@ -15,6 +15,8 @@ from jaxct.io import (
     read_list_mode,
     read_list_mode_header,
 )
+from jaxct.pet.scanners import Scanner, equal_rings
+from jaxct.pet.sinograms import SinogramLayout
 from tests.data import data_path
 
 BINS, VIEWS, RINGS = 6, 4, 3
@@ -287,6 +289,33 @@ def test_headers_that_cannot_be_used_are_named(tmp_path, change, message):
     path = write(tmp_path, **change)
     with pytest.raises(ValueError, match=message):
         read_list_mode_header(path.with_name("x.l.hdr"))
+
+
+# ---- the same bins in jaxct.pet
+
+MMR = {"number of rings": 64, "%maximum ring difference": 60, "%number of projections": 344, "%number of views": 252}
+
+
+@pytest.mark.parametrize("span", [1, 11])
+def test_bins_are_those_of_a_layout_of_the_scanner(tmp_path, span):
+    """Projections of a list-mode file go with the lines of response that the layout of its scanner has."""
+    path = write(tmp_path, **MMR, **{"%axial compression": span})
+    header = read_list_mode_header(path.with_name("x.l.hdr")).sinogram
+    crystals = Scanner.cylindrical(
+        radius=328.0, num_crystals=504, rings=equal_rings(64, 4.0625), crystal_size=(4.0, 4.0)
+    )
+    layout = SinogramLayout(crystals, num_bins=344, span=span, max_ring_difference=60)
+    assert layout.shape == header.shape
+    segments = [(s.min_difference, s.max_difference, s.num_planes) for s in layout.segments]
+    found = zip(header.min_ring_difference, header.max_ring_difference, header.planes_per_segment, strict=True)
+    assert list(found) == segments
+    np.testing.assert_allclose(layout.planes.mean(axis=1), header.planes().mean(axis=1), atol=1e-4)
+    np.testing.assert_allclose(layout.angles, header.angles(), atol=1e-6)
+    # Bins an even number off the middle lie at the view's own angle.
+    np.testing.assert_allclose(layout.lines[:, ::2], header.lines()[:, ::2], atol=1e-3)
+    if span == 1:
+        np.testing.assert_array_equal(layout.ring_pairs[:, 0], header.ring_pairs())
+        np.testing.assert_allclose(layout.planes, header.planes(), atol=1e-4)
 
 
 # ---- the measured scan
