@@ -10,6 +10,7 @@ import numpy as np
 from jaxct import priors, reconstruct
 from jaxct.reconstruct.admm_tv import admm_tv
 from jaxct.reconstruct.asd_pocs import asd_pocs
+from jaxct.reconstruct.bsrem import bsrem
 from jaxct.reconstruct.dip import dip
 from jaxct.reconstruct.fista import fista
 from jaxct.reconstruct.landweber import landweber
@@ -72,6 +73,7 @@ SOLVERS = [
     Solver(pdhg, {"tv_weight": 0.02, "lower": 0.0}),
     Solver(spdhg, {"num_subsets": 3, "tv_weight": 0.02, "lower": 0.0}),
     Solver(osem, {"num_subsets": 3, "order": "random"}),
+    Solver(bsrem, {"num_subsets": 3, "prior": weak_huber, "order": "random"}),
     Solver(mltr_of_line_integrals),
     Solver(pwls, {"num_subsets": 3, "prior": weak_huber, "curvature": 0.12, "order": "random"}),
     Solver(plug_and_play, {"denoiser": weak_threshold, "lower": 0.0}),
