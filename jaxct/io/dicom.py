@@ -83,7 +83,7 @@ def _one_series(path: Path) -> list[Any]:
             continue
         if all(name in dataset for name in _NEEDED) and "PixelData" in dataset:
             slices.append(dataset)
-        elif file == path or getattr(dataset, "NumberOfFrames", 1) > 1:
+        elif file == path or _frames(dataset) > 1:
             missing = ", ".join(name for name in (*_NEEDED, "PixelData") if name not in dataset)
             raise ValueError(f"{file}: not a slice of a single-frame series: {missing} missing")
     if not path.is_dir():
@@ -96,6 +96,10 @@ def _one_series(path: Path) -> list[Any]:
         names = ", ".join(sorted(series.values()))
         raise ValueError(f"{path}: {len(series)} series ({names}); name a file of the one that is meant")
     return slices
+
+
+def _frames(dataset: Any) -> int:
+    return int(getattr(dataset, "NumberOfFrames", None) or 1)
 
 
 def _slice_step(path: Path, slices: list[Any], corners: np.ndarray, normal: np.ndarray) -> np.ndarray:
@@ -117,7 +121,7 @@ def _slice_step(path: Path, slices: list[Any], corners: np.ndarray, normal: np.n
 
 
 def _rescaled(dataset: Any) -> np.ndarray:
-    if getattr(dataset, "NumberOfFrames", 1) > 1:
+    if _frames(dataset) > 1:
         raise ValueError(f"{dataset.filename}: NumberOfFrames: multi-frame files are not read, only series of slices")
     slope, intercept = (float(getattr(dataset, f"Rescale{k}", d)) for k, d in (("Slope", 1), ("Intercept", 0)))
     return (dataset.pixel_array * slope + intercept).astype(np.float32)
