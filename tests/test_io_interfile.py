@@ -8,7 +8,7 @@ import pytest
 
 from jaxct import ParallelBeam, Projector, VolumeGrid
 from jaxct.geometry.lors import SinogramLORs
-from jaxct.io import SinogramHeader, load_volume, open_scan, open_sinograms, save_sinograms, save_volume
+from jaxct.io import SinogramHeader, load_volume, open_scan, open_sinograms, pet_file_kind, save_sinograms, save_volume
 from jaxct.io import volume as volume_module
 from jaxct.reconstruct import mlem
 from tests.data import data_path
@@ -318,6 +318,12 @@ def test_spelling_of_keys_does_not_matter(tmp_path):
     (tmp_path / "x.hs").write_bytes(b";\n" + text.replace("\n", "\r\n").encode() + b"\r\nOther := \xb5m\r\n")
     in_file(parts).tofile(tmp_path / "x.s")
     np.testing.assert_array_equal(open_sinograms(tmp_path / "x.hs").projections, np.concatenate(parts, axis=1))
+
+
+def test_headers_of_sinograms_and_volumes_are_told_apart(tmp_path):
+    assert pet_file_kind(write(tmp_path, in_file(segments()))) == "sinograms"
+    save_volume(tmp_path / "v.hv", np.zeros((2, 3, 4)), VolumeGrid((2, 3, 4)))
+    assert pet_file_kind(tmp_path / "v.hv") == "volume"
 
 
 def test_a_ct_reader_says_who_reads_interfile(tmp_path):

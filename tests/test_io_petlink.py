@@ -11,6 +11,7 @@ from jaxct.io import (
     histogram_list_mode,
     iter_list_mode,
     iter_list_mode_frames,
+    pet_file_kind,
     petlink,
     read_list_mode,
     read_list_mode_header,
@@ -289,6 +290,15 @@ def test_headers_that_cannot_be_used_are_named(tmp_path, change, message):
     path = write(tmp_path, **change)
     with pytest.raises(ValueError, match=message):
         read_list_mode_header(path.with_name("x.l.hdr"))
+
+
+def test_a_file_and_its_header_are_recognised(tmp_path):
+    path = write(tmp_path)
+    assert pet_file_kind(path) == pet_file_kind(tmp_path / "x.l.hdr") == "list_mode"
+    (tmp_path / "y.l").write_bytes(b"no header names this")
+    assert pet_file_kind(tmp_path / "y.l") is None
+    with pytest.raises(FileNotFoundError, match="nothing"):
+        pet_file_kind(tmp_path / "nothing.l")
 
 
 # ---- the same bins in jaxct.pet

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from jaxct.io import iter_petsird, read_petsird, read_petsird_scanner
+from jaxct import VolumeGrid, forward_project
+from jaxct.geometry.lors import TOF, ListMode
+from jaxct.io import iter_petsird, pet_file_kind, read_petsird, read_petsird_scanner
 from jaxct.io.petsird import PetsirdEvents, PetsirdMovement
 
 petsird = pytest.importorskip("petsird")
@@ -150,6 +152,11 @@ def test_events_come_back_as_crystals_bins_and_times(tmp_path, writer):
         assert (events.tof_bin[k], events.is_prompt[k], events.time[k]) == (event.tof_idx, is_prompt, time)
 
 
+@pytest.mark.parametrize("writer", ["BinaryPETSIRDWriter", "NDJsonPETSIRDWriter"])
+def test_files_are_recognised(tmp_path, writer):
+    assert pet_file_kind(write(tmp_path / "x.any", content=[], writer=writer)) == "petsird"
+
+
 def test_crystals_lie_where_petsird_puts_its_boxes(tmp_path):
     read = read_petsird_scanner(write(tmp_path / "x.petsird"))
     assert read.name == "small"
@@ -199,11 +206,17 @@ def test_time_of_flight_is_that_of_the_pair_of_types(tmp_path):
         read.tof(2)
 
 
-def test_a_first_tof_bin_is_nearest_the_first_crystal(tmp_path):
-    """PETSIRD stores (t1 - t2) c/2, which is negative where the first crystal was reached first."""
-    edges = read_petsird_scanner(write(tmp_path / "x.petsird")).tof_edges[0, 0]
-    assert edges[0] < 0 < edges[-1]
-    np.testing.assert_allclose(edges, EDGES[0, 0])
+def test_an_event_is_seen_on_the_side_of_the_crystal_reached_first(tmp_path):
+    """PETSIRD stores (t1 - t2) c/2, negative where the first crystal was reached first: bin 1 is centred at -60 mm."""
+    read = read_petsird_scanner(write(tmp_path / "x.petsird"))
+    start, end = np.repeat(read.crystals[12:13], 6, axis=0), np.repeat(read.crystals[0:1], 6, axis=0)
+    lors = ListMode(start, end, np.arange(6), TOF(**read.tof()._asdict()))
+    middle, along = (start[0] + end[0]) / 2, (end[0] - start[0]) / np.linalg.norm(end[0] - start[0])
+    grid = VolumeGrid((3, 3, 3), voxel_size=5.0, center=middle - 60 * along)
+    seen = np.asarray(forward_project(np.ones(grid.shape), lors, grid, model="joseph"))
+    assert seen.argmax() == 1
+    np.testing.assert_allclose(seen[0], seen[2], rtol=1e-3)
+    assert seen[5] < 0.01 * seen[1]
 
 
 def test_movements_are_told_in_the_order_of_jaxct_s_axes(tmp_path):

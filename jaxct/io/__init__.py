@@ -7,6 +7,7 @@ from jaxct.io.grid import suggest_grid
 from jaxct.io.interfile import Sinograms, open_sinograms, save_sinograms
 from jaxct.io.layout import save_scan
 from jaxct.io.open import open_scan
+from jaxct.io.pet_file import PetFileKind, pet_file_kind
 from jaxct.io.petlink import (
     BinIndices,
     ListModeEvents,
@@ -47,6 +48,7 @@ __all__ = [
     "LineIntegrals",
     "ListModeEvents",
     "ListModeHeader",
+    "PetFileKind",
     "PetsirdEvents",
     "PetsirdMovement",
     "PetsirdScan",
@@ -71,6 +73,7 @@ __all__ = [
     "normalize_background",
     "open_scan",
     "open_sinograms",
+    "pet_file_kind",
     "read_list_mode",
     "read_list_mode_header",
     "read_petsird",

@@ -86,14 +86,15 @@ def header_beside(path: Path) -> ListModeHeader | None:
         ValueError: where several do, or one of them cannot be used.
     """
     candidates = (p for p in sorted(path.parent.iterdir()) if re.search(r"\.hdr(\.|$)", p.name.lower()))
-    headers = [read_list_mode_header(p) for p in candidates if _is_list_mode_header(p)]
+    headers = [read_list_mode_header(p) for p in candidates if is_list_mode_header(p)]
     found = [h for h in headers if h.data is not None and h.data.samefile(path)]
     if len(found) > 1:
         raise ValueError(f"{path}: {len(found)} headers beside it name this file; say which one to take")
     return found[0] if found else None
 
 
-def _is_list_mode_header(path: Path) -> bool:
+def is_list_mode_header(path: Path) -> bool:
+    """Whether a file is a header of Siemens list mode."""
     return path.is_file() and is_interfile(path) and _WORD_FORMAT in Keys(path)
 
 

@@ -157,6 +157,13 @@ def iter_petsird(path: str | os.PathLike) -> Iterator[PetsirdEvents | PetsirdMov
     return _blocks(Path(path), _open(Path(path)))
 
 
+def is_petsird(path: Path) -> bool:
+    """Whether a file begins like PETSIRD in binary or NDJSON (or like other data of the tool ``yardl``)."""
+    with path.open("rb") as file:
+        begin = file.read(16)
+    return begin.startswith(_MAGIC_BINARY) or b'"yardl"' in begin
+
+
 class _Opened(NamedTuple):
     petsird: Any
     file: Any
