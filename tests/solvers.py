@@ -24,6 +24,7 @@ from jaxct.reconstruct.plug_and_play import plug_and_play
 from jaxct.reconstruct.pwls import pwls
 from jaxct.reconstruct.sart import os_sart, sart
 from jaxct.reconstruct.spdhg import spdhg
+from jaxct.reconstruct.svrg import svrg
 from jaxct.reconstruct.transmission import mltr
 from tests.matrix import COLS, ROWS
 from tests.networks import TwoConvolutions, filled
@@ -74,6 +75,7 @@ SOLVERS = [
     Solver(spdhg, {"num_subsets": 3, "tv_weight": 0.02, "lower": 0.0}),
     Solver(osem, {"num_subsets": 3, "order": "random"}),
     Solver(bsrem, {"num_subsets": 3, "prior": weak_huber, "order": "random"}),
+    Solver(svrg, {"num_subsets": 3, "prior": weak_huber}),
     Solver(mltr_of_line_integrals),
     Solver(pwls, {"num_subsets": 3, "prior": weak_huber, "curvature": 0.12, "order": "random"}),
     Solver(plug_and_play, {"denoiser": weak_threshold, "lower": 0.0}),

@@ -62,14 +62,14 @@ def check_sensitivity(
 
 def first_image(data: Array, init: Array | None, sensitivity: Array) -> Array:
     """The image that is given or the uniform one with as many counts as the data; zero where sensitivity vanishes."""
-    total = jnp.sum(jnp.where(_vanishes(sensitivity), 0, sensitivity))
+    total = jnp.sum(jnp.where(unseen(sensitivity), 0, sensitivity))
     image = ratio(jnp.sum(data), total) if init is None else init
-    return jnp.where(_vanishes(sensitivity), 0, image)
+    return jnp.where(unseen(sensitivity), 0, image)
 
 
 def em_step(volume: Array, sensitivity: Array, back_projected: Array) -> Array:
     """``x / s * b``, with b the back projection of ``y / m``; x itself where the sensitivity vanishes."""
-    vanishes = _vanishes(sensitivity)
+    vanishes = unseen(sensitivity)
     return jnp.where(vanishes, volume, volume / jnp.where(vanishes, 1, sensitivity) * back_projected)
 
 
@@ -78,7 +78,7 @@ def pulled_em_step(em: Array, sensitivity: Array, weight: Array, moment: Array) 
 
     Of the formula's two forms that is taken whose terms do not cancel.
     """
-    s = jnp.where(_vanishes(sensitivity), 0, sensitivity)
+    s = jnp.where(unseen(sensitivity), 0, sensitivity)
     slope = s - moment
     discriminant = root(slope**2 + 4 * weight * s * em)
     falling, free = slope > 0, weight == 0
@@ -114,6 +114,6 @@ def penalty_of(prior: Any, volume: Array) -> tuple[Array, Array]:
     return jax.value_and_grad(penalty)(volume)
 
 
-def _vanishes(sensitivity: Array) -> Array:
+def unseen(sensitivity: Array) -> Array:
     """Or is nothing but rounding of the others."""
     return sensitivity <= jnp.finfo(sensitivity.dtype).eps * jnp.max(sensitivity)
