@@ -6,19 +6,24 @@ voxels that count: where it is False a voxel may have any value, NaN too, and th
 """
 
 import functools
-import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.typing import ArrayLike
 
 from jaxct import wavelets
+from jaxct._penalties import (
+    NEIGHBOURHOODS,
+    as_image,
+    half_square,
+    neighbours,
+    not_negative,
+    relative_difference_term,
+    require_not_negative,
+    smoothed_length,
+)
 from jaxct.geometry import _validate
-
-NEIGHBOURHOODS = ("faces", "full")
-Slices = tuple[slice, ...]
 
 
 def total_variation(
@@ -56,8 +61,8 @@ def total_variation(
         (1992) 259-268; C. R. Vogel and M. E. Oman, "Iterative methods for total variation denoising", SIAM J. Sci.
         Comput. 17 (1996) 227-238.
     """
-    image, factors, inside = _image(x, weights, mask)
-    smoothing = _not_negative("smoothing", smoothing).astype(image.dtype)
+    image, factors, inside = as_image(x, weights, mask)
+    smoothing = not_negative("smoothing", smoothing).astype(image.dtype)
     steps = _validate.per_axis("spacing", spacing, image.ndim, positive=True)
     return _total_variation(image, smoothing, isotropic, steps, factors, inside)
 
@@ -92,7 +97,7 @@ def quadratic(
         J. A. Fessler and W. L. Rogers, "Spatial resolution properties of penalized-likelihood image reconstruction:
         space-invariant tomographs", IEEE Trans. Image Process. 5 (1996) 1346-1358.
     """
-    return _pair_sum(_half_square, (), x, neighbourhood, spacing, weights, mask)
+    return _pair_sum(half_square, (), x, neighbourhood, spacing, weights, mask)
 
 
 def huber(
@@ -162,8 +167,8 @@ def relative_difference(
         J. Nuyts, D. Beque, P. Dupont and L. Mortelmans, "A concave prior penalizing relative differences for
         maximum-a-posteriori reconstruction in emission tomography", IEEE Trans. Nucl. Sci. 49 (2002) 56-60.
     """
-    parameters = (_not_negative("gamma", gamma), _not_negative("epsilon", epsilon))
-    return _pair_sum(_relative_difference, parameters, x, neighbourhood, spacing, weights, mask)
+    parameters = (not_negative("gamma", gamma), not_negative("epsilon", epsilon))
+    return _pair_sum(relative_difference_term, parameters, x, neighbourhood, spacing, weights, mask)
 
 
 def pair_curvature(
@@ -218,10 +223,10 @@ def wavelet(x: ArrayLike, *, levels: int = 1, smoothing: ArrayLike = 0.0) -> jax
     References:
         D. L. Donoho and I. M. Johnstone, "Ideal spatial adaptation by wavelet shrinkage", Biometrika 81 (1994) 425-455.
     """
-    image, _, _ = _image(x)
+    image, _, _ = as_image(x)
     coefficients = wavelets.haar(image, levels=levels)
-    smoothing = _not_negative("smoothing", smoothing).astype(coefficients.dtype)
-    sizes = _length(coefficients**2, smoothing)
+    smoothing = not_negative("smoothing", smoothing).astype(coefficients.dtype)
+    sizes = smoothed_length(coefficients**2, smoothing)
     return jnp.sum(jnp.where(wavelets.approximation(coefficients.shape, levels), 0, sizes))
 
 
@@ -241,9 +246,9 @@ def wavelet_threshold(x: ArrayLike, threshold: ArrayLike, *, levels: int = 1) ->
     Raises:
         ValueError, TypeError: as for :func:`wavelet`.
     """
-    image, _, _ = _image(x)
+    image, _, _ = as_image(x)
     coefficients = wavelets.haar(image, levels=levels)
-    threshold = _not_negative("threshold", threshold).astype(coefficients.dtype)
+    threshold = not_negative("threshold", threshold).astype(coefficients.dtype)
     shrunk = coefficients - jnp.clip(coefficients, -threshold, threshold)
     return wavelets.inverse_haar(
         jnp.where(wavelets.approximation(shrunk.shape, levels), coefficients, shrunk), levels=levels
@@ -299,29 +304,15 @@ def _total_variation(
         # The last voxel's neighbour would be the first; but its difference is zero anyway.
         both = jnp.stack([mask & jnp.roll(mask, -1, axis) for axis in range(x.ndim)])
         d = jnp.where(both, d, 0)
-    lengths = _length(jnp.sum(d**2, 0), smoothing) if isotropic else jnp.sum(_length(d**2, smoothing), 0)
+    lengths = (
+        smoothed_length(jnp.sum(d**2, 0), smoothing) if isotropic else jnp.sum(smoothed_length(d**2, smoothing), 0)
+    )
     return jnp.sum(lengths if weights is None else weights * lengths)
-
-
-def _length(square: jax.Array, smoothing: jax.Array) -> jax.Array:
-    """``sqrt(square + eps^2) - eps`` without its cancellation, the gradient 0 where both are."""
-    total = square + smoothing**2
-    zero = total == 0
-    return jnp.where(zero, 0, square / (jnp.sqrt(jnp.where(zero, 1, total)) + smoothing))
-
-
-def _half_square(a: jax.Array, b: jax.Array) -> jax.Array:
-    return (a - b) ** 2 / 2
 
 
 def _huber(a: jax.Array, b: jax.Array, delta: jax.Array) -> jax.Array:
     size = jnp.abs(a - b)
     return jnp.where(size <= delta, (a - b) ** 2 / 2, delta * (size - delta / 2))
-
-
-def _relative_difference(a: jax.Array, b: jax.Array, gamma: jax.Array, epsilon: jax.Array) -> jax.Array:
-    scale = a + b + gamma * jnp.abs(a - b) + epsilon
-    return jnp.where(scale > 0, (a - b) ** 2 / jnp.where(scale > 0, scale, 1), 0)
 
 
 def _pair_sum(
@@ -334,12 +325,12 @@ def _pair_sum(
     mask: ArrayLike | None,
 ) -> jax.Array:
     """``sum v_jk potential(x_j, x_k, *parameters)`` over pairs of neighbours, each once."""
-    image, factors, inside = _image(x, weights, mask)
+    image, factors, inside = as_image(x, weights, mask)
     steps = _validate.per_axis("spacing", spacing, image.ndim, positive=True).astype(image.dtype)
     _validate.choice("neighbourhood", neighbourhood, NEIGHBOURHOODS)
     parameters = tuple(p.astype(image.dtype) for p in parameters)
     if weights is not None:
-        _require_not_negative("weights", weights)
+        require_not_negative("weights", weights)
     return _sum_over_pairs(potential, neighbourhood, parameters, image, steps, factors, inside)
 
 
@@ -354,7 +345,7 @@ def _sum_over_pairs(
     mask: jax.Array | None,
 ) -> jax.Array:
     total = jnp.zeros((), x.dtype)
-    for here, there, offset in _neighbours(x.ndim, neighbourhood):
+    for here, there, offset in neighbours(x.ndim, neighbourhood):
         terms = potential(x[here], x[there], *parameters)
         if weights is not None:
             terms = weights[here] * weights[there] * terms
@@ -362,55 +353,3 @@ def _sum_over_pairs(
             terms = jnp.where(mask[here] & mask[there], terms, 0)
         total = total + jnp.sum(terms) / jnp.linalg.norm(jnp.asarray(offset, x.dtype) * steps)
     return total
-
-
-def _neighbours(ndim: int, neighbourhood: str) -> Iterator[tuple[Slices, Slices, tuple[int, ...]]]:
-    """Slices of an image that hold voxels and their neighbours, and where these lie; one of two opposite directions."""
-    cuts = {-1: (slice(1, None), slice(None, -1)), 0: (slice(None), slice(None)), 1: (slice(None, -1), slice(1, None))}
-    for offset in itertools.product((-1, 0, 1), repeat=ndim):
-        if offset > (0,) * ndim and (neighbourhood == "full" or np.abs(offset).sum() == 1):
-            yield tuple(cuts[o][0] for o in offset), tuple(cuts[o][1] for o in offset), offset
-
-
-def _image(
-    x: ArrayLike, weights: ArrayLike | None = None, mask: ArrayLike | None = None
-) -> tuple[jax.Array, jax.Array | None, jax.Array | None]:
-    """The image in a working float type, zero where masked out; weights and mask in its shape."""
-    image = jnp.asarray(x)
-    if jnp.issubdtype(image.dtype, np.integer):
-        image = image.astype(jnp.result_type(float))
-    if not jnp.issubdtype(image.dtype, np.floating):
-        raise TypeError(f"x must be real numbers, got an array of {image.dtype}")
-    image = image.astype(jnp.promote_types(image.dtype, jnp.float32))
-    factors = None
-    if weights is not None:
-        factors = _fit("weights", _validate.floats("weights", weights).astype(image.dtype), image.shape)
-    if mask is None:
-        return image, factors, None
-    inside = jnp.asarray(mask)
-    if inside.dtype != bool:
-        raise TypeError(f"mask must be boolean, got an array of {inside.dtype}")
-    inside = _fit("mask", inside, image.shape)
-    return jnp.where(inside, image, 0), factors, inside
-
-
-def _fit(name: str, array: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-    try:
-        return jnp.broadcast_to(array, shape)
-    except ValueError as error:
-        raise ValueError(f"{name} must broadcast to the image's shape {shape}, got {array.shape}") from error
-
-
-def _not_negative(name: str, value: ArrayLike) -> jax.Array:
-    with jax.ensure_compile_time_eval():  # inside jit, too, a number is looked at now
-        number = _validate.scalar(name, value)
-        _require_not_negative(name, number)
-    return number
-
-
-def _require_not_negative(name: str, value: ArrayLike) -> None:
-    """As it is given: what is made of it is traced under jit."""
-    with jax.ensure_compile_time_eval():
-        array = jnp.asarray(value)
-        if _validate.concrete(array) and array.size and (least := float(jnp.min(array))) < 0:
-            raise ValueError(f"{name} must not be negative, got {least:g}")
