@@ -1,5 +1,35 @@
-"""Positron emission tomography: lines of response, scanners, physics and what belongs to them."""
+"""Positron emission tomography: lines of response, scanners, sinograms, phantoms, simulation and metrics."""
 
 from jaxct.geometry.lors import TOF, ListMode, LORs, SinogramLORs
+from jaxct.pet import metrics, phantoms, scanners, simulate
+from jaxct.pet.scanners import GridReport, Scanner, Timing
+from jaxct.pet.sinograms import (
+    Rebinning,
+    Segment,
+    SinogramLayout,
+    arc_correction,
+    axial_compression,
+    single_slice_rebinning,
+    view_mashing,
+)
 
-__all__ = ["TOF", "LORs", "ListMode", "SinogramLORs"]
+__all__ = [
+    "TOF",
+    "GridReport",
+    "LORs",
+    "ListMode",
+    "Rebinning",
+    "Scanner",
+    "Segment",
+    "SinogramLORs",
+    "SinogramLayout",
+    "Timing",
+    "arc_correction",
+    "axial_compression",
+    "metrics",
+    "phantoms",
+    "scanners",
+    "simulate",
+    "single_slice_rebinning",
+    "view_mashing",
+]
