@@ -79,9 +79,20 @@ struct LorWalk {
   T tof_position, tof_per_slab;  // mm from the line's middle, at slab ray.middle and from one slab to the next
 };
 
+// Voxel size and centre, and voxels per mm.
 template <typename D>
-JAXCT_HD Segment<D> in_voxels(const Segment<D>& s, const GridVectorsOf<D>& grid) {
-  return {(s.start - grid.center) / grid.voxel_size, (s.end - grid.center) / grid.voxel_size};
+struct LorBox {
+  Vec3<D> voxel_size, center, per_mm;
+};
+
+template <typename D>
+JAXCT_HD LorBox<D> make_box(const Vec3<D>& voxel_size, const Vec3<D>& center) {
+  return {voxel_size, center, {{D(1) / voxel_size[0], D(1) / voxel_size[1], D(1) / voxel_size[2]}}};
+}
+
+template <typename D>
+JAXCT_HD Segment<D> in_voxels(const Segment<D>& s, const LorBox<D>& box) {
+  return {(s.start - box.center) * box.per_mm, (s.end - box.center) * box.per_mm};
 }
 
 // `s` in voxels from the grid's middle.
@@ -89,9 +100,9 @@ template <typename T, typename D>
 JAXCT_HD LorWalk<T> make_lor_walk(const LorScan& scan, const Segment<D>& s, const Vec3<D>& voxel_size, int axis) {
   const Vec3<D> direction = s.end - s.start;
   const int i = axis, j = i == 2 ? 0 : i + 1, k = j == 2 ? 0 : j + 1;
-  const D di = pick(direction.c, i), from = pick(s.start.c, i), to = pick(s.end.c, i);
-  const D slope_j = pick(direction.c, j) / di, slope_k = pick(direction.c, k) / di;
-  const D length = norm(direction * voxel_size), middle = scan.middle<D>(i);
+  const D di = pick(direction.c, i), from = pick(s.start.c, i), to = pick(s.end.c, i), inverse = D(1) / di;
+  const D slope_j = pick(direction.c, j) * inverse, slope_k = pick(direction.c, k) * inverse;
+  const D per_slab = norm(direction * voxel_size) * inverse, middle = scan.middle<D>(i);
   LorWalk<T> walk;
   walk.ray.axis = i;
   walk.ray.minor_a = j;
@@ -101,12 +112,11 @@ JAXCT_HD LorWalk<T> make_lor_walk(const LorScan& scan, const Segment<D>& s, cons
   walk.ray.b = static_cast<T>(scan.middle<D>(k) + pick(s.start.c, k) - from * slope_k);
   walk.ray.slope_a = static_cast<T>(slope_j);
   walk.ray.slope_b = static_cast<T>(slope_k);
-  walk.ray.step = static_cast<T>(length / abs_of(di));
+  walk.ray.step = static_cast<T>(abs_of(per_slab));
   walk.ray.ascending = di > D(0);
   walk.ray.origin = T(0);
   walk.low = static_cast<T>(min_of(from, to) + middle);
   walk.high = static_cast<T>(max_of(from, to) + middle);
-  const D per_slab = length / di;
   walk.tof_position = static_cast<T>(D(-0.5) * (from + to) * per_slab);
   walk.tof_per_slab = static_cast<T>(per_slab);
   return walk;
@@ -153,7 +163,7 @@ struct LorLine {
   JAXCT_HD static int64_t line(const LorScan&, int64_t walk, int) { return walk; }
 
   template <typename T, typename D>
-  JAXCT_HD static LorWalk<T> make(const LorScan& scan, const Segment<D> (&lines)[1], const GridVectorsOf<D>& grid) {
+  JAXCT_HD static LorWalk<T> make(const LorScan& scan, const Segment<D> (&lines)[1], const LorBox<D>& grid) {
     const Segment<D> s = in_voxels(lines[0], grid);
     return make_lor_walk<T>(scan, s, grid.voxel_size, dominant_axis(s.end - s.start));
   }
@@ -224,7 +234,7 @@ struct LorDistanceDriven {
   JAXCT_HD static int64_t line(const LorScan& scan, int64_t, int i) { return i == 0 ? 0 : scan.rays() - 1; }
 
   template <typename T, typename D>
-  JAXCT_HD static Walk<T> make(const LorScan& scan, const Segment<D> (&lines)[2], const GridVectorsOf<D>& grid) {
+  JAXCT_HD static Walk<T> make(const LorScan& scan, const Segment<D> (&lines)[2], const LorBox<D>& grid) {
     const Segment<D> corners[2] = {in_voxels(lines[0], grid), in_voxels(lines[1], grid)};
     const Segment<D> middle = {D(0.5) * (corners[0].start + corners[1].start),
                                D(0.5) * (corners[0].end + corners[1].end)};

@@ -47,12 +47,13 @@ std::string find_faults(const LorScan& scan, const T* vectors, const T* grid) {
   if (scan.tof_bins > 0 &&
       !(grid[6] > T(0) && grid[7] > T(0) && std::isfinite(grid[6]) && std::isfinite(grid[7]) && std::isfinite(grid[8])))
     return "tof must have a positive sigma and bin_width and a finite center_offset";
-  // A sum of zeros, unless there is something to multiply by zero that is not a number.
-  for (int64_t v = 0; v < scan.views; ++v) {
-    T sum = T(0);
-    for (int64_t i = 0; i < scan.numbers(); ++i) sum += T(0) * vectors[v * scan.numbers() + i];
-    if (!(sum == T(0))) return "view " + std::to_string(v) + " of the geometry is not finite";
-  }
+  const auto is_unsound = [&](int64_t v) {
+    bool all = true;
+    for (int64_t i = 0; i < scan.numbers(); ++i) all &= std::abs(vectors[v * scan.numbers() + i]) < T(HUGE_VAL);
+    return !all;
+  };
+  for (int64_t v = 0; v < scan.views; ++v)
+    if (is_unsound(v)) return "view " + std::to_string(v) + " of the geometry is not finite";
   return "";
 }
 

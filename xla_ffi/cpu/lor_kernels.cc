@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "cpu/line_lists.h"
 #include "cpu/lor_loops.h"
 
 JAXCT_NAMESPACE_BEGIN
@@ -45,17 +46,25 @@ LorPlaces<T> places_of_item(const LorScan& scan, const LorCall<T>& call, Directi
           call.out + b * (forward ? scan.projections() : scan.voxels())};
 }
 
+template <typename Model, typename T>
+Status project(const LorProblem<T, T>& problem, Direction direction, const T* in, T* out, const Executor& executor) {
+  const bool forward = direction == Direction::kForward;
+  if constexpr (std::is_same_v<Model, LorJoseph>)
+    if (PaddedShape<T>::fits(problem.scan)) {
+      const LineLists<T> lists(problem);
+      return forward ? lists.forward(in, out, executor) : lists.back(in, out, executor);
+    }
+  return forward ? forward_tubes<Model>(problem, in, out, executor) : back_tubes<Model>(problem, in, out, executor);
+}
+
 template <typename T>
 Status run_lors(Model model, Direction direction, const LorCall<T>& call, const Executor& executor) {
   const LorScan scan = scan_of(call);
   for (int64_t b = 0; b < call.batch; ++b) {
     const LorPlaces<T> at = places_of_item(scan, call, direction, b);
     const LorProblem<T, T> problem = {scan, at.vectors, at.grid};
-    const Status status = with_lor_model(model, [&](auto maths) {
-      using M = decltype(maths);
-      return direction == Direction::kForward ? forward_tubes<M>(problem, at.in, at.out, executor)
-                                              : back_tubes<M>(problem, at.in, at.out, executor);
-    });
+    const Status status = with_lor_model(
+        model, [&](auto maths) { return project<decltype(maths)>(problem, direction, at.in, at.out, executor); });
     if (status != Status::kOk) return status;
   }
   return Status::kOk;

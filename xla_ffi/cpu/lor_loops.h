@@ -2,6 +2,8 @@
 // Lines of response one by one, whatever the model and the number. Forward: a task owns a run of tubes. Back: it owns a
 // run of them and a volume of its own, and these volumes are added in order: how many there are does not depend on the
 // threads, so that a voxel's sum is the same whoever computes it.
+#include <atomic>
+
 #include "cpu/lor_problem.h"
 
 JAXCT_NAMESPACE_BEGIN

@@ -85,7 +85,7 @@ struct LorProblem<T, Dual<T, Tangents<T, N>>> {
 
 template <typename D>
 struct LorGrid {
-  GridVectorsOf<D> box;
+  LorBox<D> box;
   D sigma, bin_width, offset;
 };
 
@@ -93,7 +93,8 @@ template <typename Problem>
 LorGrid<typename Problem::Wide> unpack_grid_of(const Problem& p) {
   typename Problem::Wide g[kLorGridNumbers];
   for (int i = 0; i < kLorGridNumbers; ++i) g[i] = p.grid_number(i);
-  return {{{{g[0], g[1], g[2]}}, {{g[3], g[4], g[5]}}}, g[6], g[7], g[8]};
+  using Vector = Vec3<typename Problem::Wide>;
+  return {make_box(Vector{{g[0], g[1], g[2]}}, Vector{{g[3], g[4], g[5]}}), g[6], g[7], g[8]};
 }
 
 // A tube's place in the data.
@@ -102,6 +103,7 @@ struct Tube {
 };
 
 inline Tube tube_of(const LorScan& scan, int64_t i) {
+  if (scan.kind != Lines::kSinogram) return {i, 0, 0};
   return {i / (scan.planes * scan.bins), i / scan.bins % scan.planes, i % scan.bins};
 }
 
