@@ -19,7 +19,7 @@ function(jaxct_find_avx2_flags result)
   endif()
 endfunction()
 
-add_library(jaxct_cpu_kernels STATIC)
+add_library(jaxct_cpu_kernels STATIC xla_ffi/cpu/plane_runs.cc)
 target_link_libraries(jaxct_cpu_kernels PRIVATE jaxct_native_flags)
 
 function(jaxct_add_kernels isa)
