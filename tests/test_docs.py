@@ -115,7 +115,11 @@ def test_commands_and_their_options_exist():
     shown = commands("jaxct")
     assert len(shown) >= 4
     for _, name, *words in shown:
-        options = {option for parameter in known[name].params for option in parameter.opts}
+        command = known[name]
+        if hasattr(command, "commands"):  # a group of them
+            name, *words = words
+            command = command.commands[name]
+        options = {option for parameter in command.params for option in parameter.opts}
         assert {word for word in words if word.startswith("-")} <= options, f"jaxct {name}"
 
 

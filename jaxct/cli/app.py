@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from jaxct.cli.pet import pet
+
 app = typer.Typer(
     name="jaxct",
     help="Tomographic reconstruction with JAX.",
@@ -12,6 +14,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+app.add_typer(pet)
 
 _SCAN = typer.Argument(metavar="SCAN", help="A scan: jaxct's HDF5, APS Data Exchange HDF5, Helsinki .mat.")
 

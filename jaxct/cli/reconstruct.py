@@ -18,7 +18,7 @@ from jaxct.geometry import ConeBeam, FanBeam, Geometry, ParallelBeam, VolumeGrid
 from jaxct.io.volume import check_ending
 from jaxct.linear import PROJECTOR_MODELS
 from jaxct.projection import Projector
-from jaxct.reconstruct import LoopOptions, fbp, fdk, stopping
+from jaxct.reconstruct import LoopOptions, Result, fbp, fdk, stopping
 
 _FBP_BEAMS = (ParallelBeam, FanBeam)
 _METHODS = ("fdk", "fbp", *METHODS)
@@ -65,7 +65,7 @@ def reconstruct_scan(request: Request) -> int:
         share = 100 * int(integrals.num_guarded) / projections.size
         report.line(f"{int(integrals.num_guarded)} samples ({share:.2g} %) without signal were set to the floor")
     geometry = _geometry(request, scan, projections, report)
-    report.line(f"grid {_describe(grid)}")
+    report.line(f"grid {describe_grid(grid)}")
     volume, done = _reconstruct(request, method, projections, geometry, grid, report)
     with report.stage(f"write {request.output.name}"):
         io.save_volume(request.output, volume, grid, description=f"{scan.title}; jaxct {method}".strip("; "))
@@ -148,7 +148,8 @@ def _grid(request: Request, scan: io.Scan) -> VolumeGrid:
     return io.suggest_grid(scan.geometry, voxel_size=request.voxel_size, shape=shape)
 
 
-def _describe(grid: VolumeGrid) -> str:
+def describe_grid(grid: VolumeGrid) -> str:
+    """Voxels, their size and the size of all, in words."""
     sizes = np.asarray(grid.voxel_size)
     extents = " x ".join(f"{n * d:.4g}" for n, d in zip(grid.shape, sizes, strict=True))
     voxel = f"{sizes[0]:.4g}" if np.ptp(sizes) == 0 else " x ".join(f"{d:.4g}" for d in sizes)
@@ -189,6 +190,26 @@ def _iterative(
     request: Request, method: str, projections: jax.Array, geometry: Geometry, grid: VolumeGrid, report: Report
 ) -> tuple[np.ndarray, bool]:
     operator = Projector(geometry, grid, model=request.model)
+
+    def solve(loop: LoopOptions) -> Result:
+        return METHODS[method](operator, projections, request.settings, num_iters=request.iters, loop=loop)
+
+    return run_iterations(solve, method, request.iters, request.tolerance, request.checkpoint, report)
+
+
+def run_iterations(
+    solve: Callable[[LoopOptions], Result],
+    method: str,
+    iters: int,
+    tolerance: float | None,
+    checkpoint: Path | None,
+    report: Report,
+) -> tuple[np.ndarray, bool]:
+    """The volume of an iterative method, and whether it is finished: Ctrl-C leaves the last whole iterate.
+
+    Raises:
+        KeyboardInterrupt: where there is none yet.
+    """
     stopped = False
 
     def stop(previous: Any, state: Any, record: dict[str, float]) -> bool:
@@ -197,18 +218,18 @@ def _iterative(
         stopped = bool(rule(previous, state, record))
         return stopped
 
-    rule = None if request.tolerance is None else stopping.relative_change(request.tolerance)
+    rule = None if tolerance is None else stopping.relative_change(tolerance)
     loop: LoopOptions = {
-        "progress": not request.quiet,
+        "progress": not report.quiet,
         "stop": None if rule is None else stop,
-        "checkpoint": request.checkpoint,
+        "checkpoint": checkpoint,
     }
-    with report.stage(f"{method.upper()}, {request.iters} iterations", spinner=False):
-        result = METHODS[method](operator, projections, request.settings, num_iters=request.iters, loop=loop)
+    with report.stage(f"{method.upper()}, {iters} iterations", spinner=False):
+        result = solve(loop)
     done = len(next(iter(result.history.values())))
     if done == 0:
         raise KeyboardInterrupt
-    finished = stopped or done == request.iters
+    finished = stopped or done == iters
     if stopped:
         report.line(f"stopped after {done} iterations, which change little any more")
     elif not finished:
