@@ -3,14 +3,17 @@
 from jaxct.reconstruct import implicit, proximal, stopping
 from jaxct.reconstruct.admm_tv import admm_tv
 from jaxct.reconstruct.asd_pocs import asd_pocs
+from jaxct.reconstruct.bsrem import bsrem
 from jaxct.reconstruct.cgls import cgls
 from jaxct.reconstruct.dip import dip
 from jaxct.reconstruct.fbp import fbp
 from jaxct.reconstruct.fdk import fdk
 from jaxct.reconstruct.fista import fista
+from jaxct.reconstruct.kem import Kernel, kem
 from jaxct.reconstruct.landweber import landweber
 from jaxct.reconstruct.lsmr import lsmr
 from jaxct.reconstruct.lsqr import lsqr
+from jaxct.reconstruct.map_em import map_em, map_em_step
 from jaxct.reconstruct.minimize import minimize
 from jaxct.reconstruct.mlem import mlem
 from jaxct.reconstruct.norms import squared_norm
@@ -23,13 +26,16 @@ from jaxct.reconstruct.sart import os_sart, sart
 from jaxct.reconstruct.sirt import sirt
 from jaxct.reconstruct.spdhg import spdhg
 from jaxct.reconstruct.subsets import ordered_subsets
+from jaxct.reconstruct.svrg import svrg
 from jaxct.reconstruct.transmission import mltr
 
 __all__ = [
+    "Kernel",
     "LoopOptions",
     "Result",
     "admm_tv",
     "asd_pocs",
+    "bsrem",
     "cgls",
     "constant_tv_weight",
     "dip",
@@ -37,9 +43,12 @@ __all__ = [
     "fdk",
     "fista",
     "implicit",
+    "kem",
     "landweber",
     "lsmr",
     "lsqr",
+    "map_em",
+    "map_em_step",
     "minimize",
     "mlem",
     "mltr",
@@ -55,4 +64,5 @@ __all__ = [
     "spdhg",
     "squared_norm",
     "stopping",
+    "svrg",
 ]
