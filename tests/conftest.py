@@ -1,7 +1,17 @@
 """What holds for all tests."""
 
+import os
+from pathlib import Path
+
 import jax
 import pytest
+
+# Most of the time goes into compiling, and most programs are compiled in more files, by more workers and in more runs
+# than one. Those that call our operators look them up anew when they are loaded.
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    jax.config.update("jax_compilation_cache_dir", str(Path(__file__).resolve().parents[1] / "build" / "compiled"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
 @pytest.fixture(autouse=True, scope="module")
