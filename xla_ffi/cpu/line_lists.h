@@ -229,76 +229,34 @@ class LineLists {
   IndexRange slabs_of(const LorWalk<T>& walk, int64_t i) const {
     const IndexRange slabs = slabs_between(walk, box_);
     if (slabs.empty() || scan_.kind != Lines::kEvents) return slabs;
-    return slabs_near(walk, slabs, event_center(i));
+    return along(walk).slabs_near(slabs, event_center(i));
   }
 
   T event_center(int64_t i) const { return p_.vectors[(i + 1) * scan_.numbers() - 1] + static_cast<T>(grid_.offset); }
 
-  // The slabs from which a bin with this centre can be reached.
-  IndexRange slabs_near(const LorWalk<T>& walk, IndexRange slabs, T center) const {
-    const T reach = tof_.reach / tof_.per_mm + T(0.5) * tof_.bin_width;
-    const T at = walk.ray.middle + (center - walk.tof_position) / walk.tof_per_slab;
-    const T width = reach / abs_of(walk.tof_per_slab);
-    const auto first = static_cast<T>(slabs.begin), last = static_cast<T>(slabs.end);
-    const int32_t begin = floor_index(clamp(at - width, first, last)), end = ceil_index(clamp(at + width, first, last));
-    return {begin, min_of(end + 1, slabs.end)};
-  }
-
-  // Of slabs [k, k + lanes), in mm along the line.
-  Number positions(const LorWalk<T>& walk, int32_t k) const {
-    const Number offset = Number(lane_numbers<T>() + k) - Number(walk.ray.middle);
-    return multiply_add(Number(walk.tof_per_slab), offset, Number(walk.tof_position));
+  TofAlongLine<T> along(const LorWalk<T>& walk) const {
+    return {tof_, lanes_tof_, walk.ray.middle, walk.tof_position, walk.tof_per_slab};
   }
 
   Number probability_of_event(const LorWalk<T>& walk, int64_t i, int32_t k) const {
-    return probability(lanes_tof_, positions(walk, k), Number(event_center(i)));
-  }
-
-  // visit(bin, k, probability of slabs [k, k + lanes)): every edge between bins is asked for once.
-  template <typename Wanted, typename Visit>
-  void for_probabilities(const LorWalk<T>& walk, IndexRange slabs, const Profile& profile, Wanted&& wanted,
-                         Visit&& visit) const {
-    const Number nothing_below(-T(0.5));
-    for (int32_t k = slabs.begin; k < slabs.end; k += kLanes<T>)
-      store(nothing_below, profile.below() + (k - slabs.begin));
-    bool known = false;  // what lies below the lower edge
-    for (int32_t bin = 0; bin < tof_.bins; ++bin) {
-      if (!wanted(bin)) {
-        known = false;
-        continue;
-      }
-      const T lower = tof_.first + static_cast<T>(bin) * tof_.bin_width;
-      const IndexRange near = slabs_near(walk, slabs, lower + T(0.5) * tof_.bin_width);
-      const int32_t first = slabs.begin + (near.begin - slabs.begin) / kLanes<T> * kLanes<T>;
-      for (int32_t k = first; k < near.end; k += kLanes<T>) {
-        const Number position = positions(walk, k);
-        T* const below = profile.below() + (k - slabs.begin);
-        const Number before = known ? load_lanes(below) : part_below(lanes_tof_, Number(lower) - position);
-        const Number after = part_below(lanes_tof_, Number(lower + tof_.bin_width) - position);
-        store(after, below);
-        visit(bin, k, after - before);
-      }
-      known = true;
-    }
+    return probability(lanes_tof_, along(walk).positions(k), Number(event_center(i)));
   }
 
   void spread(const LorWalk<T>& walk, IndexRange slabs, T scale, const Profile& profile, T* values) const {
-    for_probabilities(
-        walk, slabs, profile, [](int32_t) { return true; },
-        [&](int32_t bin, int32_t k, Number factor) {
-          values[bin] += sum_lanes(factor * load_lanes(profile.values() + (k - slabs.begin))) * scale;
-        });
+    const auto all = [](int32_t) { return true; };
+    along(walk).for_probabilities(slabs, profile.below(), all, [&](int32_t bin, int32_t k, Number factor) {
+      values[bin] += sum_lanes(factor * load_lanes(profile.values() + (k - slabs.begin))) * scale;
+    });
   }
 
   void collect(const LorWalk<T>& walk, IndexRange slabs, const T* values, const Profile& profile) const {
     const Number zero(T(0));
     for (int32_t k = slabs.begin; k < slabs.end; k += kLanes<T>) store(zero, profile.values() + (k - slabs.begin));
-    for_probabilities(
-        walk, slabs, profile, [&](int32_t bin) { return values[bin] != T(0); },
-        [&](int32_t bin, int32_t k, Number factor) {
-          T* const sum = profile.values() + (k - slabs.begin);
-          store(load_lanes(sum) + factor * Number(values[bin]), sum);
-        });
+    const auto wanted = [&](int32_t bin) { return values[bin] != T(0); };
+    along(walk).for_probabilities(slabs, profile.below(), wanted, [&](int32_t bin, int32_t k, Number factor) {
+      T* const sum = profile.values() + (k - slabs.begin);
+      store(load_lanes(sum) + factor * Number(values[bin]), sum);
+    });
   }
 
   const LorProblem<T, T>& p_;

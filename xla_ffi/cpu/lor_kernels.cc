@@ -51,7 +51,7 @@ template <typename Model, typename T>
 Status project(const LorProblem<T, T>& problem, Direction direction, const T* in, T* out, const Executor& executor) {
   const bool forward = direction == Direction::kForward;
   if constexpr (std::is_same_v<Model, LorJoseph>) {
-    if (problem.scan.kind == Lines::kSinogram && problem.scan.tof_bins == 0) {
+    if (problem.scan.kind == Lines::kSinogram) {
       const SinogramLines<T> sinogram(problem);
       if (!sinogram) return Status::kOutOfMemory;
       if (sinogram.is_flat()) return forward ? sinogram.forward(in, out, executor) : sinogram.back(in, out, executor);

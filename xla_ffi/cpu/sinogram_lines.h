@@ -7,6 +7,7 @@
 #include "cpu/lanes.h"
 #include "cpu/padded_volume.h"
 #include "cpu/plane_runs.h"
+#include "cpu/tof_lanes.h"
 
 JAXCT_NAMESPACE_BEGIN
 namespace loops {
@@ -40,6 +41,9 @@ class SinogramLines {
       : p_(p),
         scan_(p.scan),
         grid_(unpack_grid_of(p)),
+        tof_(make_tof(static_cast<T>(grid_.sigma), static_cast<T>(grid_.bin_width), static_cast<T>(grid_.offset),
+                      scan_.num_sigmas, scan_.tof_bins)),
+        lanes_tof_(broadcast(tof_)),
         heights_(2 * rows()),
         planes_(rows()),
         runs_(rows()),
@@ -68,7 +72,7 @@ class SinogramLines {
     std::atomic<bool> ok{true};
     parallel_for(executor, scan_.views * blocks, [&](int64_t task) {
       const Work work(*this);
-      const Scratch<T> sums(kBins * scan_.planes);
+      const Scratch<T> sums(kBins * values_of_bin());
       if (!work || !sums) {
         ok = false;
         return;
@@ -77,10 +81,8 @@ class SinogramLines {
       for (int64_t bin = begin; bin < end; ++bin)
         for (int64_t ray = 0; ray < scan_.tangential_rays; ++ray)
           integrate(volume.get(), view, bin * scan_.tangential_rays + ray, work,
-                    sums.get() + (bin - begin) * scan_.planes);
-      for (int64_t plane = 0; plane < scan_.planes; ++plane)
-        for (int64_t bin = begin; bin < end; ++bin)
-          out[(view * scan_.planes + plane) * scan_.bins + bin] = sums.get()[(bin - begin) * scan_.planes + plane];
+                    sums.get() + (bin - begin) * values_of_bin());
+      for_values(view, begin, end, [&](int64_t at, int64_t here) { out[at] = sums.get()[here]; });
     });
     return ok ? Status::kOk : Status::kOutOfMemory;
   }
@@ -92,7 +94,7 @@ class SinogramLines {
     std::atomic<bool> ok{true};
     parallel_for(executor, parts, [&](int64_t part) {
       const Work work(*this);
-      const Scratch<T> values(kBins * scan_.planes);
+      const Scratch<T> values(kBins * values_of_bin());
       if (!work || !values) {
         ok = false;
         return;
@@ -101,12 +103,10 @@ class SinogramLines {
       for (int64_t view = scan_.views * part / parts; view < scan_.views * (part + 1) / parts; ++view)
         for (int64_t begin = 0; begin < scan_.bins; begin += kBins) {
           const int64_t end = min_of(scan_.bins, begin + kBins);
-          for (int64_t plane = 0; plane < scan_.planes; ++plane)
-            for (int64_t bin = begin; bin < end; ++bin)
-              values.get()[(bin - begin) * scan_.planes + plane] = in[(view * scan_.planes + plane) * scan_.bins + bin];
+          for_values(view, begin, end, [&](int64_t at, int64_t here) { values.get()[here] = in[at]; });
           for (int64_t bin = begin; bin < end; ++bin)
             for (int64_t ray = 0; ray < scan_.tangential_rays; ++ray)
-              distribute(values.get() + (bin - begin) * scan_.planes, view, bin * scan_.tangential_rays + ray, work,
+              distribute(values.get() + (bin - begin) * values_of_bin(), view, bin * scan_.tangential_rays + ray, work,
                          volume);
         }
     });
@@ -120,6 +120,20 @@ class SinogramLines {
   static constexpr int64_t kBins = 16;
   static constexpr int32_t kMargin = PaddedShape<T>::kBorder;
   static constexpr int64_t kMaxSpacing = 8;
+
+  // A value for each plane and bin of time of flight.
+  int64_t values_of_bin() const { return scan_.planes * scan_.values(); }
+
+  // f(place in the data, place in a block of [begin, end) bins) for the values of these.
+  template <typename F>
+  void for_values(int64_t view, int64_t begin, int64_t end, F&& f) const {
+    const int64_t values = scan_.values();
+    for (int64_t plane = 0; plane < scan_.planes; ++plane)
+      for (int64_t bin = begin; bin < end; ++bin)
+        for (int64_t i = 0; i < values; ++i)
+          f(((view * scan_.planes + plane) * scan_.bins + bin) * values + i,
+            (bin - begin) * values_of_bin() + plane * values + i);
+  }
 
   // Rows are planes times axial rays.
   int64_t rows() const { return scan_.planes * scan_.axial_rays; }
@@ -142,19 +156,35 @@ class SinogramLines {
           fractions_(slabs_),
           bases_(slabs_),
           numbers_(slabs_),
+          profile_(s.scan_.tof_bins > 0 ? slabs_ : 0),
+          weights_(s.scan_.tof_bins * slabs_),
+          below_(s.scan_.tof_bins > 0 ? slabs_ : 0),
+          reached_(s.scan_.tof_bins),
           steps_(s.rows() + kLanes<T>) {}
-    explicit operator bool() const { return columns_ && rises_ && fractions_ && bases_ && numbers_ && steps_; }
+    explicit operator bool() const {
+      return columns_ && rises_ && fractions_ && bases_ && numbers_ && profile_ && weights_ && below_ && reached_ &&
+             steps_;
+    }
     T* columns() const { return columns_.get(); }
     T* rises() const { return rises_.get(); }
     T* fractions() const { return fractions_.get(); }
     int32_t* bases() const { return bases_.get(); }
     int32_t* numbers() const { return numbers_.get(); }
+    // With time of flight: what several planes have in each slab; with which probability a slab falls into a bin, and
+    // the slabs that can.
+    Number* profile() const { return profile_.get(); }
+    T* weights(int64_t bin) const { return weights_.get() + bin * slabs_; }
+    T* below() const { return below_.get(); }
+    IndexRange& reached(int64_t bin) const { return reached_.get()[bin]; }
     T* steps() const { return steps_.get(); }
 
    private:
     int64_t slabs_;
     Scratch<T> columns_, rises_, fractions_;
     Scratch<int32_t> bases_, numbers_;
+    Scratch<Number> profile_;
+    Scratch<T> weights_, below_;
+    Scratch<IndexRange> reached_;
     Scratch<T> steps_;
   };
 
@@ -328,17 +358,61 @@ class SinogramLines {
     for (int32_t r = 0; r < num_runs_; ++r) {
       const PlaneRun run = runs_.get()[r];
       find_places(line, run, work);
-      for (int32_t first = 0; first < run.count; first += kLanes<T>) {
-        Number sum(T(0)), rise(T(0));
-        for_places(line, first, work, [&](int32_t i, int32_t place) {
-          sum = sum + load_lanes(work.columns() + place);
-          rise = rise + Number(work.fractions()[i]) * load_lanes(work.rises() + place);
-        });
-        const Number result = (sum + rise) * load_lanes(work.steps() + run.first + first);
-        for (int32_t lane = 0; lane < min_of(kLanes<T>, run.count - first); ++lane)
-          sums[planes_.get()[run.first + first + lane]] += result[lane];
-      }
+      if (scan_.tof_bins > 0) find_weights(line, run, work);
+      for (int32_t first = 0; first < run.count; first += kLanes<T>)
+        if (scan_.tof_bins > 0)
+          sum_bins(line, run, first, work, sums);
+        else
+          sum_slabs(line, run, first, work, sums);
     }
+  }
+
+  void sum_slabs(const Line& line, const PlaneRun& run, int32_t first, const Work& work, T* sums) const {
+    Number sum(T(0)), rise(T(0));
+    for_places(line, first, work, [&](int32_t i, int32_t place) {
+      sum = sum + load_lanes(work.columns() + place);
+      rise = rise + Number(work.fractions()[i]) * load_lanes(work.rises() + place);
+    });
+    add_to_planes(run, first, 0, sum + rise, work, sums);
+  }
+
+  void sum_bins(const Line& line, const PlaneRun& run, int32_t first, const Work& work, T* sums) const {
+    for_places(line, first, work, [&](int32_t i, int32_t place) {
+      work.profile()[i] =
+          load_lanes(work.columns() + place) + Number(work.fractions()[i]) * load_lanes(work.rises() + place);
+    });
+    for (int64_t bin = 0; bin < scan_.tof_bins; ++bin) {
+      const IndexRange slabs = work.reached(bin);
+      if (slabs.empty()) continue;
+      const T* const weights = work.weights(bin);
+      Number sum(T(0));
+      for (int32_t i = slabs.begin; i < slabs.end; ++i) sum = sum + Number(weights[i]) * work.profile()[i];
+      add_to_planes(run, first, bin, sum, work, sums);
+    }
+  }
+
+  void add_to_planes(const PlaneRun& run, int32_t first, int64_t bin, Number sum, const Work& work, T* sums) const {
+    const Number result = sum * load_lanes(work.steps() + run.first + first);
+    for (int32_t lane = 0; lane < min_of(kLanes<T>, run.count - first); ++lane)
+      sums[planes_.get()[run.first + first + lane] * scan_.values() + bin] += result[lane];
+  }
+
+  // Bins of time of flight, of slabs counted from the line's first. Planes of one slope share them.
+  void find_weights(const Line& line, const PlaneRun& run, const Work& work) const {
+    const double rise = heights_.get()[2 * run.first + 1] * grid_.box.voxel_size[0];
+    const double per_slab = std::sqrt(line.square_length + rise * rise) * line.inverse;
+    const double position = -0.5 * (2.0 * line.from + 1.0 / line.inverse) * per_slab;
+    const TofAlongLine<T> along = {tof_, lanes_tof_, static_cast<T>(line.middle), static_cast<T>(position),
+                                   static_cast<T>(per_slab)};
+    for (int64_t bin = 0; bin < scan_.tof_bins; ++bin) work.reached(bin) = {0, 0};
+    const auto all = [](int32_t) { return true; };
+    along.for_probabilities({line.begin, line.end}, work.below(), all, [&](int32_t bin, int32_t k, Number factor) {
+      const int32_t i = k - line.begin;
+      IndexRange& reached = work.reached(bin);
+      if (reached.empty()) reached.begin = i;
+      reached.end = min_of(i + kLanes<T>, line.end - line.begin);
+      store(factor, work.weights(bin) + i);
+    });
   }
 
   // From each entry of the columns to the next one.
@@ -354,7 +428,7 @@ class SinogramLines {
   }
 
   void distribute(const T* values, int64_t view, int64_t transaxial, const Work& work, T* volume) const {
-    if (all_zero(values, scan_.planes)) return;
+    if (all_zero(values, values_of_bin())) return;
     const Line line = line_of(view, transaxial);
     if (line.begin == line.end) return;
     const int32_t slabs = line.end - line.begin, length = layout_.length, phases = layout_.phases;
@@ -365,17 +439,12 @@ class SinogramLines {
     for (int32_t r = 0; r < num_runs_; ++r) {
       const PlaneRun run = runs_.get()[r];
       find_places(line, run, work);
-      for (int32_t first = 0; first < run.count; first += kLanes<T>) {
-        Number value(T(0));
-        for (int32_t lane = 0; lane < min_of(kLanes<T>, run.count - first); ++lane)
-          value.v[lane] = values[planes_.get()[run.first + first + lane]];
-        value = value * load_lanes(work.steps() + run.first + first);
-        for_places(line, first, work, [&](int32_t i, int32_t place) {
-          store(load_lanes(work.columns() + place) + value, work.columns() + place);
-          T* const rise = work.rises() + place;
-          store(load_lanes(rise) + Number(work.fractions()[i]) * value, rise);
-        });
-      }
+      if (scan_.tof_bins > 0) find_weights(line, run, work);
+      for (int32_t first = 0; first < run.count; first += kLanes<T>)
+        if (scan_.tof_bins > 0)
+          spread_bins(values, line, run, first, work);
+        else
+          spread_value(values, line, run, first, work);
     }
     for_slabs(line, [&](int32_t i, int64_t near, int64_t next, T weight, T next_weight) {
       const Number here(weight), there(next_weight);
@@ -394,9 +463,42 @@ class SinogramLines {
     });
   }
 
+  Number value_of_planes(const T* values, const PlaneRun& run, int32_t first, int64_t bin, const Work& work) const {
+    Number value(T(0));
+    for (int32_t lane = 0; lane < min_of(kLanes<T>, run.count - first); ++lane)
+      value.v[lane] = values[planes_.get()[run.first + first + lane] * scan_.values() + bin];
+    return value * load_lanes(work.steps() + run.first + first);
+  }
+
+  void spread_value(const T* values, const Line& line, const PlaneRun& run, int32_t first, const Work& work) const {
+    const Number value = value_of_planes(values, run, first, 0, work);
+    for_places(line, first, work, [&](int32_t i, int32_t place) { add_to_slab(value, i, place, work); });
+  }
+
+  void spread_bins(const T* values, const Line& line, const PlaneRun& run, int32_t first, const Work& work) const {
+    for (int32_t i = 0; i < line.end - line.begin; ++i) work.profile()[i] = Number(T(0));
+    for (int64_t bin = 0; bin < scan_.tof_bins; ++bin) {
+      const IndexRange slabs = work.reached(bin);
+      if (slabs.empty()) continue;
+      const Number value = value_of_planes(values, run, first, bin, work);
+      const T* const weights = work.weights(bin);
+      for (int32_t i = slabs.begin; i < slabs.end; ++i)
+        work.profile()[i] = work.profile()[i] + Number(weights[i]) * value;
+    }
+    for_places(line, first, work, [&](int32_t i, int32_t place) { add_to_slab(work.profile()[i], i, place, work); });
+  }
+
+  void add_to_slab(Number value, int32_t i, int32_t place, const Work& work) const {
+    store(load_lanes(work.columns() + place) + value, work.columns() + place);
+    T* const rise = work.rises() + place;
+    store(load_lanes(rise) + Number(work.fractions()[i]) * value, rise);
+  }
+
   const LorProblem<T, T>& p_;
   const LorScan& scan_;
   const LorGrid<double> grid_;
+  const TofKernel<T> tof_;
+  const TofKernel<Number> lanes_tof_;
   const Scratch<double> heights_;
   const Scratch<int32_t> planes_;
   const Scratch<PlaneRun> runs_;
