@@ -71,5 +71,36 @@ def box_lengths(start: np.ndarray, end: np.ndarray, half: np.ndarray) -> np.ndar
     return np.maximum(far - near, 0) * np.linalg.norm(end - start, axis=-1)
 
 
+def _covered(low: float, high: float, n: int) -> np.ndarray:
+    """Of each of n cells, cell i from i - 1/2 to i + 1/2, the part of [low, high] that lies in it."""
+    edges = np.clip(np.arange(n + 1) - 0.5, min(low, high), max(low, high))
+    return np.diff(edges) / abs(high - low)
+
+
+def tube_means(x: np.ndarray, grid, sinogram: SinogramLORs, corners: np.ndarray) -> np.ndarray:
+    """The model "distance_driven" of a sinogram by its definition: in each slab the mean over the tube's rectangle."""
+    views, planes, bins = sinogram.projection_shape
+    sides = corners[:, : bins * 8].reshape(views, bins, 2, 2, 2)  # side, end, (y, x)
+    levels = corners[0, bins * 8 :].reshape(planes, 2, 2)  # edge, end
+    size, center = np.asarray(grid.voxel_size), np.asarray(grid.center)
+    middle = (np.array(x.shape) - 1) / 2
+    out = np.zeros((views, planes, bins))
+    for v, p, b in np.ndindex(*out.shape):
+        yx = (sides[v, b] - center[1:]) / size[1:] + middle[1:]
+        z = (levels[p] - center[0]) / size[0] + middle[0]
+        start, end = yx.mean(0)
+        axis = int(abs((end - start)[1]) > abs((end - start)[0]))
+        mid = np.array([np.append(z[:, i].mean(), (start, end)[i]) for i in (0, 1)])
+        step = np.linalg.norm((mid[1] - mid[0]) * size) / abs((end - start)[axis])
+        for k in range(x.shape[1 + axis]):
+            # How far along each side, and along the middle for the heights, slab k is met.
+            along = [(k - s[0, axis]) / (s[1, axis] - s[0, axis]) for s in (*yx, np.stack([start, end]))]
+            across = [s[0, 1 - axis] + t * (s[1, 1 - axis] - s[0, 1 - axis]) for s, t in zip(yx, along, strict=False)]
+            heights = z[:, 0] + along[2] * (z[:, 1] - z[:, 0])
+            plane = x[:, k] if axis == 0 else x[:, :, k]
+            out[v, p, b] += step * (_covered(*heights, x.shape[0]) @ plane @ _covered(*across, plane.shape[1]))
+    return out
+
+
 def random_array(seed: int, shape: tuple[int, ...]) -> jax.Array:
     return jax.random.normal(jax.random.key(seed), shape, jnp.result_type(float))

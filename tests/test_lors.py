@@ -21,6 +21,7 @@ from tests.lors import (
     random_ends,
     ring_lines,
     time_of_flight,
+    tube_means,
 )
 
 GRID = jaxct.VolumeGrid((5, 16, 18), (2.0, 2.0, 1.8), center=(0.3, 0.2, -0.4))
@@ -96,8 +97,8 @@ def test_a_sinogram_is_its_lines(model):
             np.testing.assert_allclose(found.reshape(alone.shape), alone, atol=1e-11)
 
 
-# Ring positions in voxels: whole voxels apart, two of them, not whole, beyond the volume, so far apart that lines between
-# them run mostly along z.
+# Ring positions in voxels: one voxel apart, two of them, not whole ones, beyond the volume, and so far apart that lines
+# between them run mostly along z.
 RINGS = {
     "next": np.arange(5) - 2.0,
     "second": 2.0 * np.arange(6) - 5.3,
@@ -120,6 +121,33 @@ def test_planes_may_lie_anywhere_and_in_any_order(rings):
         np.testing.assert_allclose(found.reshape(alone.shape), alone, atol=1e-11)
         assert adjoint_gap(sinogram, "joseph") <= 1e-13
         assert adjoint_gap(sinogram, "multi_ray") <= 1e-13
+        assert adjoint_gap(sinogram, "distance_driven") <= 1e-13
+
+
+@pytest.mark.parametrize("rings", RINGS)
+def test_distance_driven_is_what_tubes_cover_slab_by_slab(rings):
+    z, (lines, tangents) = 2.0 * RINGS[rings], ring_lines(12, 35.0, 5)
+    with jax.enable_x64(True):
+        sinogram = SinogramLORs(lines, [(a, b) for a in z for b in z], tangents=tangents, plane_width=1.5)
+        x = random_array(3, GRID.shape)
+        found = jaxct.forward_project(x, sinogram, GRID, model="distance_driven")
+        corners = sinogram.pack((np.array([-0.5, 0.5]), np.array([-0.5, 0.5])))
+        np.testing.assert_allclose(found, tube_means(np.asarray(x), GRID, sinogram, np.asarray(corners)), atol=1e-11)
+
+
+def test_a_list_of_tubes_is_a_sinogram_of_them():
+    with jax.enable_x64(True):
+        x = random_array(3, GRID.shape)
+        # Faces across the line, as a list's are.
+        line = np.array([[[[-31.0, 3.0], [29.0, -5.0]]]])
+        across = np.diff(line, axis=2)[..., ::-1] * [1, -1]
+        tangents = np.repeat(1.3 * across / np.linalg.norm(across), 2, 2)
+        sinogram = SinogramLORs(line, [(-2.0, 3.1)], tangents=tangents, plane_width=1.1, tof=time_of_flight())
+        ends = sinogram.to_ends()[0, 0]
+        lors = LORs(ends[:, 0], ends[:, 1], widths=(1.1, 1.3), tof=time_of_flight())
+        for model in ("multi_ray", "distance_driven"):
+            found = jaxct.forward_project(x, sinogram, GRID, model=model)[0, 0]
+            np.testing.assert_allclose(found, jaxct.forward_project(x, lors, GRID, model=model), atol=1e-11)
 
 
 def test_multi_ray_is_the_mean_of_its_lines():

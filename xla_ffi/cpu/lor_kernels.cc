@@ -50,17 +50,17 @@ LorPlaces<T> places_of_item(const LorScan& scan, const LorCall<T>& call, Directi
 template <typename Model, typename T>
 Status project(const LorProblem<T, T>& problem, Direction direction, const T* in, T* out, const Executor& executor) {
   const bool forward = direction == Direction::kForward;
-  if constexpr (std::is_same_v<Model, LorJoseph>) {
+  if constexpr (!std::is_same_v<Model, LorSiddon>)
     if (problem.scan.kind == Lines::kSinogram) {
-      const SinogramLines<T> sinogram(problem);
+      const SinogramLines<Model, T> sinogram(problem);
       if (!sinogram) return Status::kOutOfMemory;
       if (sinogram.is_flat()) return forward ? sinogram.forward(in, out, executor) : sinogram.back(in, out, executor);
     }
+  if constexpr (std::is_same_v<Model, LorJoseph>)
     if (PaddedShape<T>::fits(problem.scan)) {
       const LineLists<T> lists(problem);
       return forward ? lists.forward(in, out, executor) : lists.back(in, out, executor);
     }
-  }
   return forward ? forward_tubes<Model>(problem, in, out, executor) : back_tubes<Model>(problem, in, out, executor);
 }
 

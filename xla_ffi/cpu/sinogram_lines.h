@@ -1,38 +1,28 @@
 #pragma once
-// Joseph's lines of a sinogram: all planes of a transaxial line at once. In each slab that line meets two columns of
-// the volume; interpolated between, they are one column in which every plane has its height. And planes that are the
-// same but for whole voxels lie in it one after the other.
+// A sinogram's lines and tubes: all planes of a transaxial one at once. In each slab that one meets some columns of the
+// volume; weighted, they are one column in which every plane has its height. And planes that are the same but for whole
+// voxels lie in it one after the other.
+//
+// Joseph's line interpolates in that column: an entry, and what rises from it to the next. A tube takes the mean of the
+// column between two heights, which is the difference of its integrals up to them: again an entry, the sum of all cells
+// below, and a rise, the cell. So each model has rows that are looked up alike.
 #include <atomic>
 
 #include "cpu/lanes.h"
 #include "cpu/padded_volume.h"
 #include "cpu/plane_runs.h"
 #include "cpu/tof_lanes.h"
+#include "cpu/transaxial_line.h"
 
 JAXCT_NAMESPACE_BEGIN
 namespace loops {
 
-// How a column is stored: cell -1 is entry 0, and entry e is number e / phases of phase e % phases, so that planes
-// which are `phases` voxels apart are neighbours. Every phase has zeros before and after.
-template <typename T>
-struct ColumnLayout {
-  static constexpr int32_t kBorder = kLanes<T>;
-
-  int32_t cells, phases, length;  // of the grid; of one phase
-
-  ColumnLayout(int64_t nz, int64_t spacing)
-      : cells(static_cast<int32_t>(nz)),
-        phases(static_cast<int32_t>(spacing)),
-        length(static_cast<int32_t>(tiles(entries(), kLanes<T>) * kLanes<T>) + 2 * kBorder) {}
-
-  int64_t size() const { return int64_t{phases} * length; }
-  int32_t entries() const { return cells / phases + 1; }  // of one phase
-  int32_t place(int32_t cell) const { return (cell + 1) % phases * length + kBorder + (cell + 1) / phases; }
-};
-
-template <typename T>
+template <typename Model, typename T>
 class SinogramLines {
  public:
+  static constexpr bool kTube = std::is_same_v<Model, LorDistanceDriven>;
+  using Columns = std::conditional_t<kTube, TubeColumns, LineColumns>;
+  using Line = TransaxialLine<T>;
   using PlaneRun = jaxct::cpu::PlaneRun;
   using Number = Lanes<T>;
   using Ints = LaneIndices<T>;
@@ -45,29 +35,34 @@ class SinogramLines {
                       scan_.num_sigmas, scan_.tof_bins)),
         lanes_tof_(broadcast(tof_)),
         heights_(2 * rows()),
+        factors_(rows()),
         planes_(rows()),
         runs_(rows()),
-        layout_(scan_.nz, find_runs()) {}
+        layout_(scan_.nz, Columns::kFirstEntry, find_runs()),
+        volume_(scan_, layout_) {}
 
-  explicit operator bool() const { return heights_ && planes_ && runs_; }
+  explicit operator bool() const { return heights_ && factors_ && planes_ && runs_; }
 
-  // Whether every line runs along a transaxial axis, and places fit into 32 bits.
+  // Whether every line runs along a transaxial axis, every tube is as high at its start as at its end, and places fit
+  // into 32 bits.
   bool is_flat() const {
-    if (!same_planes()) return false;
+    if (!same_planes() || !same_heights_) return false;
+    if (static_cast<double>(volume_.size()) >= 2147483648.0) return false;
+    if constexpr (kTube) return true;
     double steepest = 0.0;
     for (int64_t row = 0; row < rows(); ++row) steepest = max_of(steepest, abs_of(heights_.get()[2 * row + 1]));
     for (int64_t view = 0; view < scan_.views; ++view)
       for (int64_t line = 0; line < scan_.bins * scan_.tangential_rays; ++line) {
-        const Vec3<double> d = direction_of(view, line);
+        const Vec3<double> d = segment_of(view, line).direction();
         if (!(max_of(abs_of(d[1]), abs_of(d[2])) > steepest)) return false;
       }
-    return static_cast<double>(volume_size()) < 2147483648.0;
+    return true;
   }
 
   Status forward(const T* in, T* out, const Executor& executor) const {
-    const Scratch<T> volume(volume_size());
+    const Scratch<T> volume(volume_.size());
     if (!volume) return Status::kOutOfMemory;
-    load(in, executor, volume.get());
+    volume_.load(in, executor, volume.get());
     const int64_t blocks = tiles(scan_.bins, kBins);
     std::atomic<bool> ok{true};
     parallel_for(executor, scan_.views * blocks, [&](int64_t task) {
@@ -79,17 +74,16 @@ class SinogramLines {
       }
       const int64_t view = task / blocks, begin = task % blocks * kBins, end = min_of(scan_.bins, begin + kBins);
       for (int64_t bin = begin; bin < end; ++bin)
-        for (int64_t ray = 0; ray < scan_.tangential_rays; ++ray)
-          integrate(volume.get(), view, bin * scan_.tangential_rays + ray, work,
-                    sums.get() + (bin - begin) * values_of_bin());
+        for (int64_t ray = 0; ray < Columns::lines(scan_); ++ray)
+          integrate(volume.get(), line_of(view, bin, ray), work, sums.get() + (bin - begin) * values_of_bin());
       for_values(view, begin, end, [&](int64_t at, int64_t here) { out[at] = sums.get()[here]; });
     });
     return ok ? Status::kOk : Status::kOutOfMemory;
   }
 
   Status back(const T* in, T* out, const Executor& executor) const {
-    const int64_t parts = min_of(scan_.views, num_parts(volume_size(), sizeof(T), scan_.tubes() * scan_.rays()));
-    const Scratch<T> volumes(parts * volume_size());
+    const int64_t parts = min_of(scan_.views, num_parts(volume_.size(), sizeof(T), scan_.tubes() * scan_.rays()));
+    const Scratch<T> volumes(parts * volume_.size());
     if (!volumes) return Status::kOutOfMemory;
     std::atomic<bool> ok{true};
     parallel_for(executor, parts, [&](int64_t part) {
@@ -99,27 +93,24 @@ class SinogramLines {
         ok = false;
         return;
       }
-      T* const volume = volumes.get() + part * volume_size();
+      T* const volume = volumes.get() + part * volume_.size();
       for (int64_t view = scan_.views * part / parts; view < scan_.views * (part + 1) / parts; ++view)
         for (int64_t begin = 0; begin < scan_.bins; begin += kBins) {
           const int64_t end = min_of(scan_.bins, begin + kBins);
           for_values(view, begin, end, [&](int64_t at, int64_t here) { values.get()[here] = in[at]; });
           for (int64_t bin = begin; bin < end; ++bin)
-            for (int64_t ray = 0; ray < scan_.tangential_rays; ++ray)
-              distribute(values.get() + (bin - begin) * values_of_bin(), view, bin * scan_.tangential_rays + ray, work,
-                         volume);
+            for (int64_t ray = 0; ray < Columns::lines(scan_); ++ray)
+              distribute(values.get() + (bin - begin) * values_of_bin(), line_of(view, bin, ray), work, volume);
         }
     });
     if (!ok) return Status::kOutOfMemory;
-    store_sum(volumes.get(), parts, executor, out);
+    volume_.store_sum(volumes.get(), parts, executor, out);
     return Status::kOk;
   }
 
  private:
   // Bins that are read and written together, where they are neighbours.
   static constexpr int64_t kBins = 16;
-  static constexpr int32_t kMargin = PaddedShape<T>::kBorder;
-  static constexpr int64_t kMaxSpacing = 8;
 
   // A value for each plane and bin of time of flight.
   int64_t values_of_bin() const { return scan_.planes * scan_.values(); }
@@ -137,14 +128,6 @@ class SinogramLines {
 
   // Rows are planes times axial rays.
   int64_t rows() const { return scan_.planes * scan_.axial_rays; }
-
-  // A transaxial line, slab by slab, and its planes' slopes and steps.
-  struct Line {
-    int32_t begin, end;            // slabs
-    double from, inverse, middle;  // z(k) = start + dz * (k - middle - from) * inverse
-    double square_length;          // mm, transaxially
-    LorWalk<T> walk;
-  };
 
   // Columns of one line.
   class Work {
@@ -190,8 +173,7 @@ class SinogramLines {
 
   double number(int64_t view, int64_t i) const { return p_.number(view, i, 0); }
 
-  // Ends of a line, in voxels from the grid's middle; z is the middle.
-  Segment<double> segment_of(int64_t view, int64_t line) const {
+  TransaxialSegment segment_of(int64_t view, int64_t line) const {
     const auto in_plane = [&](int64_t at) {
       const LorBox<double>& box = grid_.box;
       return Vec3<double>{{0.0, (number(view, at) - box.center[1]) * box.per_mm[1],
@@ -200,9 +182,17 @@ class SinogramLines {
     return {in_plane(line * 4), in_plane(line * 4 + 2)};
   }
 
-  Vec3<double> direction_of(int64_t view, int64_t line) const {
-    const Segment<double> s = segment_of(view, line);
-    return s.end - s.start;
+  Line line_of(int64_t view, int64_t bin, int64_t ray) const {
+    TransaxialSegment rays[2];
+    const int64_t first = bin * scan_.tangential_rays;
+    if constexpr (kTube) {
+      rays[0] = segment_of(view, first);
+      rays[1] = segment_of(view, first + 1);
+      return Columns::template make<T>(scan_, rays, 0, grid_.box.voxel_size);
+    } else {
+      rays[0] = segment_of(view, first + ray);
+      return Columns::template make<T>(scan_, rays, 0, grid_.box.voxel_size);
+    }
   }
 
   bool same_planes() const {
@@ -215,11 +205,11 @@ class SinogramLines {
   }
 
   // Height of the start and rise to the end of each row, in voxels from the grid's middle, in the order of the runs,
-  // and the plane of each. How far the planes of a run are apart.
+  // with its factor and the plane that it belongs to. How far the planes of a run are apart.
   int64_t find_runs() {
-    const Scratch<double> unsorted(2 * rows());
+    const Scratch<double> unsorted(2 * rows()), factors(rows());
     const Scratch<int32_t> order(rows());
-    if (!heights_ || !planes_ || !runs_ || !unsorted || !order) return 1;
+    if (!heights_ || !factors_ || !planes_ || !runs_ || !unsorted || !factors || !order) return 1;
     const int64_t first = scan_.bins * scan_.tangential_rays * 4;
     for (int64_t row = 0; row < rows(); ++row) {
       const auto height = [&](int64_t i) {
@@ -227,91 +217,46 @@ class SinogramLines {
       };
       unsorted.get()[2 * row] = height(0);
       unsorted.get()[2 * row + 1] = height(1) - height(0);
+      factors.get()[row] = 1.0 / static_cast<double>(scan_.rays());
     }
     // As exactly as the numbers are known.
     const double tolerance = 4.0 * static_cast<double>(Epsilon<T>::kValue) * static_cast<double>(scan_.nz + 64);
+    if constexpr (kTube) same_heights_ = make_edges(tolerance, unsorted.get(), factors.get());
     const auto found = jaxct::cpu::find_plane_runs(unsorted.get(), rows(), tolerance, order.get(), runs_.get());
     for (int64_t i = 0; i < rows(); ++i) {
       const int32_t row = order.get()[i];
       heights_.get()[2 * i] = unsorted.get()[2 * row];
       heights_.get()[2 * i + 1] = unsorted.get()[2 * row + 1];
+      factors_.get()[i] = factors.get()[row];
       planes_.get()[i] = row / static_cast<int32_t>(scan_.axial_rays);
     }
     num_runs_ = found.count;
     return found.spacing;
   }
 
-  int64_t volume_size() const { return (scan_.ny + 2 * kMargin) * (scan_.nx + 2 * kMargin) * layout_.size(); }
-  int64_t column(int64_t y, int64_t x) const {
-    return ((y + kMargin) * (scan_.nx + 2 * kMargin) + x + kMargin) * layout_.size();
-  }
-
-  void load(const T* volume, const Executor& executor, T* copy) const {
-    parallel_for(executor, scan_.ny, [&](int64_t y) {
-      for (int32_t z = 0; z < layout_.cells; ++z) {
-        const T* from = volume + (z * scan_.ny + y) * scan_.nx;
-        T* to = copy + column(y, 0) + layout_.place(z);
-        for (int64_t x = 0; x < scan_.nx; ++x) to[x * layout_.size()] = from[x];
-      }
-    });
-  }
-
-  void store_sum(const T* copies, int64_t count, const Executor& executor, T* volume) const {
-    parallel_for(executor, scan_.ny, [&](int64_t y) {
-      for (int32_t z = 0; z < layout_.cells; ++z) {
-        T* to = volume + (z * scan_.ny + y) * scan_.nx;
-        const T* from = copies + column(y, 0) + layout_.place(z);
-        for (int64_t x = 0; x < scan_.nx; ++x) {
-          T sum = from[x * layout_.size()];
-          for (int64_t i = 1; i < count; ++i) sum += from[x * layout_.size() + i * volume_size()];
-          to[x] = sum;
-        }
-      }
-    });
-  }
-
-  Line line_of(int64_t view, int64_t line) const {
-    const Segment<double> s = segment_of(view, line);
-    const Vec3<double> d = s.end - s.start;
-    const int axis = abs_of(d[2]) > abs_of(d[1]) ? 2 : 1;
-    const Vec3<double>& size = grid_.box.voxel_size;
-    const double y = d[1] * size[1], x = d[2] * size[2];
-    Line out = {0,
-                0,
-                s.start[axis],
-                1.0 / d[axis],
-                scan_.template middle<double>(axis),
-                y * y + x * x,
-                make_lor_walk<T>(scan_, s, size, axis)};
-    const IndexRange slabs = slabs_between(out.walk, whole_grid(scan_));
-    out.begin = slabs.begin;
-    out.end = max_of(slabs.begin, slabs.end);
-    return out;
-  }
-
-  // f(slab, first of two columns, distance to the second, weights of both) for the slabs of a line.
-  template <typename F>
-  void for_slabs(const Line& line, F&& f) const {
-    const RayWalk<T>& ray = line.walk.ray;
-    const bool along_y = ray.axis == 1;
-    const T a0 = along_y ? ray.a : ray.b, slope = along_y ? ray.slope_a : ray.slope_b;
-    const auto last = static_cast<int32_t>(along_y ? scan_.nx : scan_.ny);
-    const int64_t next = along_y ? column(0, 1) - column(0, 0) : column(1, 0) - column(0, 0);
-    for (int32_t k = line.begin; k < line.end; ++k) {
-      const T at = static_cast<T>(k), a = multiply_add(slope, at - ray.middle, a0);
-      const int32_t cell = floor_index(a), inside = max_of(-kMargin, min_of(cell, last));
-      const SlabPart<T> part = part_between(line.walk, at);
-      const T length = part.end - part.begin, far = (a - static_cast<T>(cell)) * length;
-      f(k - line.begin, along_y ? column(k, inside) : column(inside, k), next, length - far, far);
+  // Of a tube's two rows the lower and the upper edge, where cell 0 begins at -1/2. False where they are not parallel.
+  bool make_edges(double tolerance, double* rows_of_planes, double* factors) const {
+    for (int64_t plane = 0; plane < scan_.planes; ++plane) {
+      double* const edges = rows_of_planes + 4 * plane;
+      if (abs_of(edges[1] - edges[3]) > tolerance) return false;
+      const double middle = 0.5 * (edges[0] + edges[2]) - 0.5;
+      const double height = max_of(abs_of(edges[2] - edges[0]), LorDistanceDriven::kThinnest);
+      edges[0] = middle - 0.5 * height;
+      edges[2] = middle + 0.5 * height;
+      edges[1] = edges[3] = 0.5 * (edges[1] + edges[3]);
+      factors[2 * plane] = -1.0 / height;
+      factors[2 * plane + 1] = 1.0 / height;
     }
+    return true;
   }
 
-  // Step of each row in mm, its share in the tube with it.
+  // Step of each row in mm, times its factor.
   void find_steps(const Line& line, T* steps) const {
-    const double share = 1.0 / static_cast<double>(scan_.rays()), size = grid_.box.voxel_size[0];
+    const double size = grid_.box.voxel_size[0];
     for (int64_t row = 0; row < rows(); ++row) {
       const double rise = heights_.get()[2 * row + 1] * size;
-      steps[row] = static_cast<T>(share * std::sqrt(line.square_length + rise * rise) * abs_of(line.inverse));
+      const double step = std::sqrt(line.square_length + rise * rise) * abs_of(line.inverse);
+      steps[row] = static_cast<T>(factors_.get()[row] * step);
     }
   }
 
@@ -325,7 +270,7 @@ class SinogramLines {
     const auto step = static_cast<T>(slope), middle = static_cast<T>(line.middle);
     const auto size = static_cast<int32_t>(layout_.size());
     const T per_phase = T(1) / static_cast<T>(layout_.phases);
-    for (int32_t i = 0; i < line.end - line.begin; ++i) {
+    for (int32_t i = 0; i < line.slabs(); ++i) {
       const T z = clamp(multiply_add(step, static_cast<T>(i + line.begin) - middle, z0), -kFar, kFar);
       const int32_t cell = floor_index(z), entry = cell + 1;
       const int32_t number = floor_index((static_cast<T>(entry) + T(0.5)) * per_phase);
@@ -339,21 +284,27 @@ class SinogramLines {
   template <typename Visit>
   void for_places(const Line& line, int32_t first, const Work& work, Visit&& visit) const {
     const int32_t last = layout_.entries();
-    for (int32_t i = 0; i < line.end - line.begin; ++i)
+    for (int32_t i = 0; i < line.slabs(); ++i)
       visit(i, work.bases()[i] + max_of(-ColumnLayout<T>::kBorder, min_of(work.numbers()[i] + first, last)));
   }
 
-  void integrate(const T* volume, int64_t view, int64_t transaxial, const Work& work, T* sums) const {
-    const Line line = line_of(view, transaxial);
-    if (line.begin == line.end) return;
+  void integrate(const T* volume, const Line& line, const Work& work, T* sums) const {
+    if (line.slabs() == 0) return;
     const auto size = static_cast<int32_t>(layout_.size());
-    for_slabs(line, [&](int32_t i, int64_t near, int64_t next, T weight, T next_weight) {
-      const Number here(weight), there(next_weight);
-      T* const to = work.columns() + int64_t{i} * size;
-      for (int32_t e = 0; e < size; e += kLanes<T>)
-        store(here * load_lanes(volume + near + e) + there * load_lanes(volume + near + next + e), to + e);
-    });
-    find_rises(line.end - line.begin, work);
+    T* const columns = kTube ? work.rises() : work.columns();
+    Columns::for_pairs(
+        scan_, volume_, line, [&](int32_t i, int32_t pair, int64_t near, int64_t next, T weight, T next_weight) {
+          const Number here(weight), there(next_weight);
+          T* const to = columns + int64_t{i} * size;
+          for (int32_t e = 0; e < size; e += kLanes<T>) {
+            const Number sum = here * load_lanes(volume + near + e) + there * load_lanes(volume + near + next + e);
+            store(pair == 0 ? sum : load_lanes(to + e) + sum, to + e);
+          }
+        });
+    if constexpr (kTube)
+      find_sums(line.slabs(), work);
+    else
+      find_rises(line.slabs(), work);
     find_steps(line, work.steps());
     for (int32_t r = 0; r < num_runs_; ++r) {
       const PlaneRun run = runs_.get()[r];
@@ -410,7 +361,7 @@ class SinogramLines {
       const int32_t i = k - line.begin;
       IndexRange& reached = work.reached(bin);
       if (reached.empty()) reached.begin = i;
-      reached.end = min_of(i + kLanes<T>, line.end - line.begin);
+      reached.end = min_of(i + kLanes<T>, line.slabs());
       store(factor, work.weights(bin) + i);
     });
   }
@@ -427,14 +378,67 @@ class SinogramLines {
       }
   }
 
-  void distribute(const T* values, int64_t view, int64_t transaxial, const Work& work, T* volume) const {
-    if (all_zero(values, values_of_bin())) return;
-    const Line line = line_of(view, transaxial);
-    if (line.begin == line.end) return;
-    const int32_t slabs = line.end - line.begin, length = layout_.length, phases = layout_.phases;
+  // Of a tube: the sum of all entries before each. What lies above the column has the sum of all.
+  void find_sums(int32_t slabs, const Work& work) const {
+    const int32_t length = layout_.length;
+    for (int32_t i = 0; i < slabs; ++i) {
+      const T* const cells = work.rises() + i * layout_.size();
+      T* const sums = work.columns() + i * layout_.size();
+      T sum = T(0);
+      for (int32_t number = 0, entry = 0; entry <= layout_.cells; ++number)
+        for (int32_t phase = 0; phase < layout_.phases && entry <= layout_.cells; ++phase, ++entry) {
+          const int32_t at = phase * length + ColumnLayout<T>::kBorder + number;
+          sums[at] = sum;
+          sum += cells[at];
+        }
+      for (int32_t phase = 0; phase < layout_.phases; ++phase)
+        for (int32_t e = first_above(phase); e < length; ++e) sums[phase * length + e] = sum;
+    }
+  }
+
+  // Where in a phase the entries begin that lie above the column.
+  int32_t first_above(int32_t phase) const {
+    return ColumnLayout<T>::kBorder + (layout_.cells - phase + layout_.phases) / layout_.phases;
+  }
+
+  // The transpose of find_sums and of find_rises: what each cell gets, into the rises.
+  void pull_sums(int32_t slabs, const Work& work) const {
+    const int32_t length = layout_.length;
+    for (int32_t i = 0; i < slabs; ++i) {
+      T* const cells = work.rises() + i * layout_.size();
+      const T* const sums = work.columns() + i * layout_.size();
+      T above = T(0);
+      for (int32_t phase = 0; phase < layout_.phases; ++phase)
+        for (int32_t e = first_above(phase); e < length; ++e) above += sums[phase * length + e];
+      for (int32_t number = layout_.cells / layout_.phases; number >= 0; --number)
+        for (int32_t phase = layout_.phases - 1; phase >= 0; --phase) {
+          if (number * layout_.phases + phase > layout_.cells) continue;
+          const int32_t at = phase * length + ColumnLayout<T>::kBorder + number;
+          cells[at] += above;
+          above += sums[at];
+        }
+    }
+  }
+
+  void pull_rises(int32_t slabs, const Work& work) const {
+    const int32_t length = layout_.length, phases = layout_.phases;
+    for (int32_t i = 0; i < slabs; ++i)
+      for (int32_t phase = phases - 1; phase >= 0; --phase) {
+        T* const at = work.columns() + i * layout_.size() + phase * length;
+        const T* const rise = work.rises() + i * layout_.size() + phase * length;
+        // What rises to an entry comes from the one before.
+        const T* const before = phase > 0 ? rise - length : rise + (phases - 1) * length - 1;
+        for (int32_t e = ColumnLayout<T>::kBorder; e < length - ColumnLayout<T>::kBorder; e += kLanes<T>)
+          store(load_lanes(at + e) - load_lanes(rise + e) + load_lanes(before + e), at + e);
+      }
+  }
+
+  void distribute(const T* values, const Line& line, const Work& work, T* volume) const {
+    if (line.slabs() == 0 || all_zero(values, values_of_bin())) return;
     const auto size = static_cast<int32_t>(layout_.size());
-    std::memset(work.columns(), 0, sizeof(T) * static_cast<size_t>(slabs) * static_cast<size_t>(size));
-    std::memset(work.rises(), 0, sizeof(T) * static_cast<size_t>(slabs) * static_cast<size_t>(size));
+    const size_t bytes = sizeof(T) * static_cast<size_t>(line.slabs()) * static_cast<size_t>(size);
+    std::memset(work.columns(), 0, bytes);
+    std::memset(work.rises(), 0, bytes);
     find_steps(line, work.steps());
     for (int32_t r = 0; r < num_runs_; ++r) {
       const PlaneRun run = runs_.get()[r];
@@ -446,21 +450,22 @@ class SinogramLines {
         else
           spread_value(values, line, run, first, work);
     }
-    for_slabs(line, [&](int32_t i, int64_t near, int64_t next, T weight, T next_weight) {
-      const Number here(weight), there(next_weight);
-      for (int32_t phase = 0; phase < phases; ++phase) {
-        const T* const at = work.columns() + int64_t{i} * size + phase * length;
-        const T* const rise = work.rises() + int64_t{i} * size + phase * length;
-        // What rises to an entry comes from the one before; a phase's own border has none.
-        const T* const before = phase > 0 ? rise - length : rise + (phases - 1) * length - 1;
-        T *const to = volume + near + phase * length, *const to_next = to + next;
-        for (int32_t e = ColumnLayout<T>::kBorder; e < length - ColumnLayout<T>::kBorder; e += kLanes<T>) {
-          const Number value = load_lanes(at + e) - load_lanes(rise + e) + load_lanes(before + e);
-          store(load_lanes(to + e) + here * value, to + e);
-          store(load_lanes(to_next + e) + there * value, to_next + e);
-        }
-      }
-    });
+    if constexpr (kTube)
+      pull_sums(line.slabs(), work);
+    else
+      pull_rises(line.slabs(), work);
+    const T* const columns = kTube ? work.rises() : work.columns();
+    Columns::for_pairs(scan_, volume_, line,
+                       [&](int32_t i, int32_t, int64_t near, int64_t next, T weight, T next_weight) {
+                         const Number here(weight), there(next_weight);
+                         const T* const from = columns + int64_t{i} * size;
+                         T *const to = volume + near, *const to_next = to + next;
+                         for (int32_t e = 0; e < size; e += kLanes<T>) {
+                           const Number value = load_lanes(from + e);
+                           store(load_lanes(to + e) + here * value, to + e);
+                           store(load_lanes(to_next + e) + there * value, to_next + e);
+                         }
+                       });
   }
 
   Number value_of_planes(const T* values, const PlaneRun& run, int32_t first, int64_t bin, const Work& work) const {
@@ -476,7 +481,7 @@ class SinogramLines {
   }
 
   void spread_bins(const T* values, const Line& line, const PlaneRun& run, int32_t first, const Work& work) const {
-    for (int32_t i = 0; i < line.end - line.begin; ++i) work.profile()[i] = Number(T(0));
+    for (int32_t i = 0; i < line.slabs(); ++i) work.profile()[i] = Number(T(0));
     for (int64_t bin = 0; bin < scan_.tof_bins; ++bin) {
       const IndexRange slabs = work.reached(bin);
       if (slabs.empty()) continue;
@@ -499,11 +504,13 @@ class SinogramLines {
   const LorGrid<double> grid_;
   const TofKernel<T> tof_;
   const TofKernel<Number> lanes_tof_;
-  const Scratch<double> heights_;
+  const Scratch<double> heights_, factors_;
   const Scratch<int32_t> planes_;
   const Scratch<PlaneRun> runs_;
   int32_t num_runs_ = 0;
+  bool same_heights_ = true;
   const ColumnLayout<T> layout_;
+  const ColumnVolume<T> volume_;
 };
 
 }  // namespace loops
