@@ -322,3 +322,15 @@ def test_the_report_is_of_the_code_that_is_built(resources):
     assert "jaxct_cuda_kernels PRIVATE --fmad=false" in cmake
     assert "CMAKE_CUDA_STANDARD 17" in cmake
     assert "-std=c++17" in resources.FLAGS
+
+
+def test_lines_of_response_are_measured(tmp_path):
+    output = tmp_path / "pet.json"
+    command = [sys.executable, BENCHMARKS / "pet.py", "--size", "small", "--models", "joseph", "--repeats", "1"]
+    run = subprocess.run([*command, "--output", output], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    records = json.loads(output.read_text())["results"]
+    assert [r["direction"] for r in records] == ["forward", "back"] * 3
+    assert all(r["lines_per_s"] == pytest.approx(r["lines"] / r["median_s"]) for r in records)
+    assert records[2]["lines"] == 553 * 381
+    assert run.stdout.count("x the rate quoted") == 2
