@@ -133,7 +133,7 @@ def _sinograms(path: Path, scanner: str) -> Emission:
     if header.arc_corrected and scanner:
         raise ValueError("--scanner: the bins are arc-corrected, and no longer those of crystals")
     chosen = None if header.arc_corrected else preset(scanner) or known_scanner(header)
-    notes = ["the axes are those of the file: y points down"]
+    notes = ["the axes are those of the file: STIR's y points down"]
     if (data < 0).any():
         notes.append(f"{np.count_nonzero(data < 0)} negative values were set to 0")
         data = np.maximum(data, 0)
