@@ -356,7 +356,7 @@ def test_limited_angle(disk, tmp_path, capsys):
     output = tmp_path / "out.npy"
     arc = ["reconstruct", str(disk), "-o", str(output), "--views", "0:20"]
     assert run(arc) == USER_ERROR
-    assert "limited_angle" in capsys.readouterr().err
+    assert "--limited-angle" in capsys.readouterr().err
     assert run([*arc, "--limited-angle"]) == 0
     assert np.isfinite(np.load(output)).all()
     assert " voxels of " in capsys.readouterr().err

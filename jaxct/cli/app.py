@@ -85,7 +85,12 @@ def reconstruct(
     limited_angle: Annotated[
         bool, typer.Option("--limited-angle", help="Take less than a short scan for what it is.")
     ] = False,
-    iters: Annotated[int, typer.Option(min=1, help="Iterations of iterative methods.")] = 20,
+    iters: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Iterations of iterative methods: by default 20, of dip (slow: minutes to hours) 500."
+        ),
+    ] = None,
     damping: Annotated[float | None, typer.Option(min=0, help="Tikhonov weight of cgls, lsqr and lsmr.")] = None,
     relaxation: Annotated[float | None, typer.Option(help="Of landweber, sirt and sart: above 0, below 2.")] = None,
     tv_weight: Annotated[

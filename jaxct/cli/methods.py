@@ -33,10 +33,11 @@ class Settings:
 
 @dataclasses.dataclass(frozen=True)
 class Method:
-    """An algorithm, and what it takes of :class:`Settings`."""
+    """An algorithm, what it takes of :class:`Settings`, and its iterations where nobody says."""
 
     solve: Callable[..., Result]
     takes: tuple[str, ...]
+    iters: int = 20
 
     def __call__(
         self,
@@ -73,5 +74,5 @@ METHODS = {
     "tv": Method(reconstruct.pdhg, ("tv_weight", "non_negative")),
     "spdhg": Method(reconstruct.spdhg, ("tv_weight", "non_negative", "subsets")),
     "admm-tv": Method(reconstruct.admm_tv, ("tv_weight", "non_negative")),
-    "dip": Method(reconstruct.dip, ()),
+    "dip": Method(reconstruct.dip, (), iters=500),
 }

@@ -37,7 +37,7 @@ class Request:
     cutoff: float = 1.0
     short_scan: bool = False
     limited_angle: bool = False
-    iters: int = 20
+    iters: int | None = None
     settings: Settings = dataclasses.field(default_factory=Settings)
     tolerance: float | None = None
     checkpoint: Path | None = None
@@ -130,12 +130,14 @@ def _method(request: Request, geometry: Geometry) -> str:
 
 def _check_settings(request: Request, method: str) -> None:
     """An option that a method does not know would otherwise be ignored."""
-    takes = (*METHODS[method].takes, "tolerance", "checkpoint") if method in METHODS else ()
-    given = dict(request.settings.given(), tolerance=request.tolerance, checkpoint=request.checkpoint)
+    takes = (*METHODS[method].takes, "iters", "tolerance", "checkpoint") if method in METHODS else ()
+    given = dict(
+        request.settings.given(), iters=request.iters, tolerance=request.tolerance, checkpoint=request.checkpoint
+    )
     for name, value in given.items():
         if value is not None and name not in takes:
             option = f"--{name.replace('_', '-')}"
-            suited = [m for m, known in METHODS.items() if name in (*known.takes, "tolerance", "checkpoint")]
+            suited = [m for m, known in METHODS.items() if name in (*known.takes, "iters", "tolerance", "checkpoint")]
             raise ValueError(f"{option}: for {', '.join(suited)}, not for {method}")
 
 
@@ -182,19 +184,24 @@ def _reconstruct(
     if request.window:
         options["window"] = request.window
     analytic: Callable = fdk if method == "fdk" else fbp
-    with report.stage(method.upper()):
-        return np.asarray(analytic(projections, geometry, grid, **options)), True
+    try:
+        with report.stage(method.upper()):
+            return np.asarray(analytic(projections, geometry, grid, **options)), True
+    except ValueError as error:
+        words = str(error).replace("short_scan=True", "--short-scan").replace("limited_angle=True", "--limited-angle")
+        raise ValueError(words) from error
 
 
 def _iterative(
     request: Request, method: str, projections: jax.Array, geometry: Geometry, grid: VolumeGrid, report: Report
 ) -> tuple[np.ndarray, bool]:
     operator = Projector(geometry, grid, model=request.model)
+    iters = request.iters or METHODS[method].iters
 
     def solve(loop: LoopOptions) -> Result:
-        return METHODS[method](operator, projections, request.settings, num_iters=request.iters, loop=loop)
+        return METHODS[method](operator, projections, request.settings, num_iters=iters, loop=loop)
 
-    return run_iterations(solve, method, request.iters, request.tolerance, request.checkpoint, report)
+    return run_iterations(solve, method, iters, request.tolerance, request.checkpoint, report)
 
 
 def run_iterations(

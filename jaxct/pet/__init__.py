@@ -1,7 +1,7 @@
-"""Positron emission tomography: lines of response, scanners, sinograms, phantoms, simulation and metrics."""
+"""Positron emission tomography: lines of response, scanners, sinograms, physics, phantoms, simulation and metrics."""
 
 from jaxct.geometry.lors import TOF, ListMode, LORs, SinogramLORs
-from jaxct.pet import metrics, phantoms, scanners, simulate
+from jaxct.pet import metrics, phantoms, physics, scanners, scatter, simulate
 from jaxct.pet.scanners import GridReport, Scanner, Timing
 from jaxct.pet.sinograms import (
     Rebinning,
@@ -28,7 +28,9 @@ __all__ = [
     "axial_compression",
     "metrics",
     "phantoms",
+    "physics",
     "scanners",
+    "scatter",
     "simulate",
     "single_slice_rebinning",
     "view_mashing",

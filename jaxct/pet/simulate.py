@@ -14,6 +14,9 @@ from jax.typing import ArrayLike
 from jaxct.geometry import _validate
 from jaxct.phantoms import noise
 
+# What differences of exact integrals may be below zero, as a part of the largest; it counts as zero.
+_ROUNDING = 1e-5
+
 
 class Expectation(NamedTuple):
     """Expected counts, all of the projections' shape: ``y ~ Poisson(trues + scatter + randoms)``."""
@@ -251,10 +254,11 @@ def _first_above(cumulative: jax.Array, row: jax.Array, level: jax.Array) -> jax
 
 
 def _distribution(name: str, value: ArrayLike, projections: jax.Array | None) -> jax.Array:
-    """Not negative, of the projections' type and broadcasting to them."""
+    """Not negative but for rounding, of the projections' type and broadcasting to them."""
     array = _validate.floats(name, value)
-    if _validate.concrete(array) and (array < 0).any():
+    if _validate.concrete(array) and array.size and array.min() < -_ROUNDING * array.max():
         raise ValueError(f"{name} must not be negative, got {array.min():g}")
+    array = jnp.maximum(array, 0)
     if projections is None:
         return array
     try:
