@@ -62,6 +62,37 @@ inline xla::ffi::Error check_geometry(const LorAttributes& a, Dimensions vectors
   return check_operand("grid", grid, {3, 3}, result, a.batch_axes);
 }
 
+// The same of a call whose input is the volume or the projections, as the direction says.
+inline xla::ffi::Error check_call(const LorAttributes& a, Direction direction, Dimensions in, Dimensions vectors,
+                                  Dimensions grid, Dimensions result) {
+  if (auto e = check_attributes(a); e.failure()) return e;
+  if (auto e = check_geometry(a, vectors, grid, result); e.failure()) return e;
+  const LorScan scan = scan_of(a, num_views(vectors));
+  const bool forward = direction == Direction::kForward;
+  const auto volume = volume_shape(scan), projections = projections_shape(scan);
+  if (auto e = check_operand("input", in, forward ? volume : projections, result, a.batch_axes); e.failure()) return e;
+  return check_operand("result", result, forward ? projections : volume, result, a.batch_axes);
+}
+
+// The same of a gradient by the geometry.
+inline xla::ffi::Error check_gradient(const LorAttributes& a, Dimensions volume, Dimensions projections,
+                                      Dimensions vectors, Dimensions grid, Dimensions vectors_bar,
+                                      Dimensions grid_bar) {
+  if (auto e = check_attributes(a); e.failure()) return e;
+  if (auto e = check_geometry(a, vectors, grid, vectors_bar); e.failure()) return e;
+  if (auto e = check_geometry(a, vectors_bar, grid_bar, vectors_bar); e.failure()) return e;
+  const LorScan scan = scan_of(a, num_views(vectors));
+  if (auto e = check_operand("volume", volume, volume_shape(scan), vectors_bar, a.batch_axes); e.failure()) return e;
+  if (auto e = check_operand("projections", projections, projections_shape(scan), vectors_bar, a.batch_axes);
+      e.failure())
+    return e;
+  if (num_views(vectors_bar) != scan.views ||
+      batch_size(grid_bar, a.batch_axes) != batch_size(vectors_bar, a.batch_axes))
+    return xla::ffi::Error::InvalidArgument(
+        "jaxct: the gradients must have the same batch axes, and one row for each view");
+  return xla::ffi::Error::Success();
+}
+
 }  // namespace jaxct
 
 XLA_FFI_REGISTER_STRUCT_ATTR_DECODING(

@@ -13,6 +13,13 @@
 #define JAXCT_HD inline
 #endif
 
+// The same for templates and members so large that a CPU's compiler had better choose what to take into them.
+#if defined(__CUDACC__)
+#define JAXCT_HD_LARGE JAXCT_HD
+#else
+#define JAXCT_HD_LARGE
+#endif
+
 // Before a loop whose arrays must stay in registers.
 #if defined(__CUDACC__)
 #define JAXCT_UNROLL _Pragma("unroll")

@@ -242,17 +242,18 @@ struct LorDistanceDriven {
     const int axis = abs_of(d[1]) > abs_of(d[2]) ? 1 : 2;
     Walk<T> walk;
     walk.middle = make_lor_walk<T>(scan, middle, grid.voxel_size, axis);
+    JAXCT_UNROLL
     for (int i = 0; i < 2; ++i) {
       // Edges in z are those of the middle of the face: which diagonal the corners lie on must not matter.
       const Segment<D> level = {{{corners[i].start[0], middle.start[1], middle.start[2]}},
                                 {{corners[i].end[0], middle.end[1], middle.end[2]}}};
       const RayWalk<T> side = make_lor_walk<T>(scan, corners[i], grid.voxel_size, axis).ray;
       const RayWalk<T> height = make_lor_walk<T>(scan, level, grid.voxel_size, axis).ray;
-      const RayWalk<T>&of_a = axis == 2 ? height : side, &of_b = axis == 2 ? side : height;
-      walk.a[i] = of_a.a;
-      walk.slope_a[i] = of_a.slope_a;
-      walk.b[i] = of_b.b;
-      walk.slope_b[i] = of_b.slope_b;
+      // Of minor axes, z is the first along x and the second along y.
+      walk.a[i] = select(axis == 2, height.a, side.a);
+      walk.slope_a[i] = select(axis == 2, height.slope_a, side.slope_a);
+      walk.b[i] = select(axis == 2, side.b, height.b);
+      walk.slope_b[i] = select(axis == 2, side.slope_b, height.slope_b);
     }
     return walk;
   }

@@ -110,26 +110,14 @@ LorCall<T> call_of(const LorAttributes& a, const std::vector<Item>& items, const
           out};
 }
 
-ffi::Error check_data(const LorAttributes& a, Direction direction, const ffi::AnyBuffer& in, const Operands& operands,
-                      Dimensions result) {
-  if (auto e = check_attributes(a); e.failure()) return e;
-  if (auto e = check_geometry(a, operands.vectors.dimensions(), operands.grid.dimensions(), result); e.failure())
-    return e;
-  const LorScan scan = scan_of(a, num_views(operands.vectors.dimensions()));
-  const bool forward = direction == Direction::kForward;
-  const auto volume = volume_shape(scan), projections = projections_shape(scan);
-  if (auto e = check_operand("input", in.dimensions(), forward ? volume : projections, result, a.batch_axes);
-      e.failure())
-    return e;
-  return check_operand("result", result, forward ? projections : volume, result, a.batch_axes);
-}
-
 template <Model kModel, Direction kDirection>
 ffi::Error project(ffi::ThreadPool pool, LorAttributes a, ffi::AnyBuffer in, ffi::AnyBuffer vectors,
                    ffi::AnyBuffer grid, ffi::Result<ffi::AnyBuffer> out) {
   constexpr bool kForward = kDirection == Direction::kForward;
   const Operands operands = {kForward ? &in : nullptr, kForward ? nullptr : &in, vectors, grid};
-  if (auto e = check_data(a, kDirection, in, operands, out->dimensions()); e.failure()) return e;
+  if (auto e = check_call(a, kDirection, in.dimensions(), vectors.dimensions(), grid.dimensions(), out->dimensions());
+      e.failure())
+    return e;
   return with_type({out->element_type(), in.element_type(), vectors.element_type(), grid.element_type()},
                    [&](auto number) {
                      using T = decltype(number);
@@ -149,7 +137,8 @@ ffi::Error project_tangent(ffi::ThreadPool pool, LorAttributes a, ffi::AnyBuffer
   constexpr bool kForward = kDirection == Direction::kForward;
   const Dimensions result = out->dimensions();
   const Operands operands = {kForward ? &in : nullptr, kForward ? nullptr : &in, vectors, grid};
-  if (auto e = check_data(a, kDirection, in, operands, result); e.failure()) return e;
+  if (auto e = check_call(a, kDirection, in.dimensions(), vectors.dimensions(), grid.dimensions(), result); e.failure())
+    return e;
   if (auto e = check_geometry(a, vectors_dot.dimensions(), grid_dot.dimensions(), result); e.failure()) return e;
   if (num_views(vectors_dot.dimensions()) != num_views(vectors.dimensions()))
     return ffi::Error::InvalidArgument("jaxct: vectors and their tangent must have the same number of views");
@@ -179,18 +168,10 @@ ffi::Error geometry_gradient(ffi::ThreadPool pool, LorAttributes a, ffi::AnyBuff
                              ffi::Result<ffi::AnyBuffer> grid_bar) {
   const Dimensions result = vectors_bar->dimensions();
   const Operands operands = {&volume, &projections, vectors, grid};
-  if (auto e = check_attributes(a); e.failure()) return e;
-  if (auto e = check_geometry(a, vectors.dimensions(), grid.dimensions(), result); e.failure()) return e;
-  if (auto e = check_geometry(a, result, grid_bar->dimensions(), result); e.failure()) return e;
-  const LorScan scan = scan_of(a, num_views(vectors.dimensions()));
-  if (auto e = check_operand("volume", volume.dimensions(), volume_shape(scan), result, a.batch_axes); e.failure())
-    return e;
-  if (auto e = check_operand("projections", projections.dimensions(), projections_shape(scan), result, a.batch_axes);
+  if (auto e = check_gradient(a, volume.dimensions(), projections.dimensions(), vectors.dimensions(), grid.dimensions(),
+                              result, grid_bar->dimensions());
       e.failure())
     return e;
-  if (num_views(result) != scan.views ||
-      batch_size(grid_bar->dimensions(), a.batch_axes) != batch_size(result, a.batch_axes))
-    return ffi::Error::InvalidArgument("jaxct: the gradients must have the same batch axes, and one row for each view");
   return with_type({vectors_bar->element_type(), volume.element_type(), projections.element_type(),
                     vectors.element_type(), grid.element_type(), grid_bar->element_type()},
                    [&](auto number) {
