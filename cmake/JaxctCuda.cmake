@@ -60,7 +60,8 @@ if(JAXCT_BUILD_CUDA)
 
   add_library(jaxct_cuda_kernels STATIC)
   foreach(_file joseph siddon separable_footprint distance_driven voxel_driven joseph_derivatives
-                separable_footprint_derivatives)
+                separable_footprint_derivatives lors_joseph lors_siddon lors_distance_driven lors_joseph_derivatives
+                lors_distance_driven_derivatives)
     target_sources(jaxct_cuda_kernels PRIVATE "${PROJECT_SOURCE_DIR}/xla_ffi/cuda/${_file}.cu")
   endforeach()
   set_target_properties(jaxct_cuda_kernels PROPERTIES CUDA_VISIBILITY_PRESET hidden)

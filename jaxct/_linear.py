@@ -66,6 +66,15 @@ class StaticScan(Protocol):
     def attributes(self, batch_axes: int) -> dict[str, Any]:
         """The FFI attribute."""
 
+    @property
+    def cuda_stores_16_bits(self) -> bool:
+        """Whether the CUDA handlers take data of 16 bits."""
+
+    def cuda_workspace_bytes(
+        self, name: str, data: Any, vectors: Any, grid: Any, others_batch: tuple[int, ...], batch_axes: int
+    ) -> int:
+        """Of the working memory of a CUDA call; ``others_batch``: batch axes of what else it reads."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Scan:
@@ -116,6 +125,30 @@ class Scan:
         }
         return {name: np.int64(value) for name, value in values.items()}
 
+    @property
+    def cuda_stores_16_bits(self) -> bool:
+        """Whether the CUDA handlers take data of 16 bits."""
+        return True
+
+    def cuda_workspace_bytes(
+        self, name: str, data: Any, vectors: Any, grid: Any, others_batch: tuple[int, ...], batch_axes: int
+    ) -> int:
+        """Asked of the CPU module, which is there wherever something is lowered."""
+        return _native.require("cpu").cuda_workspace_bytes(
+            model=self.model,
+            name=name,
+            dtype=data.dtype.name,
+            fast=self.precision == "fast",
+            planar=len(self.volume_shape) == 2,
+            views=vectors.shape[batch_axes],
+            detector=(1, *self.detector_shape)[-2:],
+            volume=(1, *self.volume_shape)[-3:],
+            data_batch=data.shape[:batch_axes],
+            vectors_batch=vectors.shape[:batch_axes],
+            grid_batch=grid.shape[:batch_axes],
+            others_batch=others_batch,
+        )
+
 
 def apply(direction: str, data: jax.Array, vectors: jax.Array, grid: jax.Array, scan: StaticScan) -> jax.Array:
     """Run ``forward`` or ``back`` in the dtype of ``data``. Where that has 16 bits, geometry and sums are float32."""
@@ -148,12 +181,13 @@ def _call_cpu(direction, name, data, *geometry, scan, batch_axes):
 
 
 def _call_cuda(direction, name, data, vectors, grid, *, scan, batch_axes):
-    """CUDA's take every type, and want working memory: a result that nobody reads."""
+    """CUDA's take every type where they can, and want working memory: a result that nobody reads."""
+    stored = data if scan.cuda_stores_16_bits else data.astype(_compute_type(data.dtype))
     shape = _result_shape(direction, (data, vectors, grid), scan, batch_axes)
-    size = _cuda_workspace_bytes(name, data, vectors, grid, (1,) * batch_axes, scan, batch_axes)
-    results = (result_like(data, shape), result_like(data, (size,), np.uint8))
+    size = scan.cuda_workspace_bytes(name, stored, vectors, grid, (1,) * batch_axes, batch_axes)
+    results = (result_like(stored, shape), result_like(stored, (size,), np.uint8))
     call = jax.ffi.ffi_call(scan.target(name), results)
-    return call(data, vectors, grid, scan=scan.attributes(batch_axes))[0]
+    return call(stored, vectors, grid, scan=scan.attributes(batch_axes))[0].astype(data.dtype)
 
 
 def _call_cuda_tangent(direction, data, vectors, grid, *dots, **params):
@@ -167,28 +201,10 @@ def _call_cuda_gradient(volume, projections, vectors, grid, *, scan, batch_axes)
     shapes = _gradient_shapes(volume, projections, vectors, grid, batch_axes)
     others = projections.shape[:batch_axes]
     volume, projections = (a.astype(vectors.dtype) for a in (volume, projections))
-    size = _cuda_workspace_bytes("geometry_gradient", volume, vectors, grid, others, scan, batch_axes)
+    size = scan.cuda_workspace_bytes("geometry_gradient", volume, vectors, grid, others, batch_axes)
     results = (*(result_like(vectors, shape) for shape in shapes), result_like(vectors, (size,), np.uint8))
     call = jax.ffi.ffi_call(scan.target("geometry_gradient"), results)
     return call(volume, projections, vectors, grid, scan=scan.attributes(batch_axes))[:2]
-
-
-def _cuda_workspace_bytes(name, data, vectors, grid, others_batch, scan, batch_axes):
-    """Asked of the CPU module, which is there wherever something is lowered."""
-    return _native.require("cpu").cuda_workspace_bytes(
-        model=scan.model,
-        name=name,
-        dtype=data.dtype.name,
-        fast=scan.precision == "fast",
-        planar=len(scan.volume_shape) == 2,
-        views=vectors.shape[batch_axes],
-        detector=(1, *scan.detector_shape)[-2:],
-        volume=(1, *scan.volume_shape)[-3:],
-        data_batch=data.shape[:batch_axes],
-        vectors_batch=vectors.shape[:batch_axes],
-        grid_batch=grid.shape[:batch_axes],
-        others_batch=others_batch,
-    )
 
 
 _CUDA_CALLS: dict[str, Rule] = {
@@ -202,8 +218,6 @@ _CUDA_CALLS: dict[str, Rule] = {
 
 def _lower_cuda(name, ctx, *operands, **params):
     """A program may be lowered for CUDA anywhere; where it is going to run, the module must be there."""
-    if not isinstance(params["scan"], Scan):
-        raise NotImplementedError("lines of response are projected on the CPU only so far: use jax.devices('cpu')")
     if _native.local_devices("cuda")[0]:
         _native.require("cuda")
     several = _PRIMITIVES[name].multiple_results

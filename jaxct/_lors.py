@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxct import _native
 from jaxct.geometry import VolumeGrid
 from jaxct.geometry.lors import TOF, LineGeometry, ListMode, SinogramLORs
 
@@ -41,10 +42,14 @@ class LorScan:
         """Whether the model's weights have derivatives by the geometry."""
         return self.model in DIFFERENTIABLE_MODELS
 
+    @property
+    def _native_model(self) -> str:
+        """Several rays are several lines of Joseph's."""
+        return "joseph" if self.model == "multi_ray" else self.model
+
     def target(self, direction: str) -> str:
-        """The name of an FFI target: several rays are several lines of Joseph's."""
-        model = "joseph" if self.model == "multi_ray" else self.model
-        return f"jaxct_lors_{model}_{direction}"
+        """The name of an FFI target, the same on every platform."""
+        return f"jaxct_lors_{self._native_model}_{direction}"
 
     @property
     def axes(self) -> dict[str, tuple[str, ...]]:
@@ -73,6 +78,26 @@ class LorScan:
             "batch_axes": batch_axes,
         }
         return {name: np.int64(value) for name, value in values.items()} | {"num_sigmas": np.float64(self.num_sigmas)}
+
+    @property
+    def cuda_stores_16_bits(self) -> bool:
+        """They take float32 and float64."""
+        return False
+
+    def cuda_workspace_bytes(
+        self, name: str, data: Any, vectors: Any, grid: Any, others_batch: tuple[int, ...], batch_axes: int
+    ) -> int:
+        """Asked of the CPU module, which is there wherever something is lowered. Batches take turns in it."""
+        del grid, others_batch
+        numbers = self.attributes(batch_axes)
+        del numbers["num_sigmas"]
+        return _native.require("cpu").cuda_lor_workspace_bytes(
+            model=self._native_model,
+            name=name,
+            dtype=data.dtype.name,
+            views=vectors.shape[batch_axes],
+            **{key: int(value) for key, value in numbers.items()},
+        )
 
 
 def offsets(lors: LineGeometry, model: str) -> tuple[np.ndarray, np.ndarray]:

@@ -12,7 +12,7 @@ from types import ModuleType
 import jax
 from jax.interpreters import mlir
 
-from jaxct import _linear
+from jaxct import _linear, _lors
 
 _FOLDER = Path(os.environ.get("JAXCT_NATIVE_TESTS_FOLDER", Path(__file__).parents[1] / "build/dev/tests/native"))
 
@@ -27,10 +27,16 @@ def _load() -> ModuleType:
     return module
 
 
+def _rename_targets(scan: type) -> None:
+    named = scan.target
+    scan.target = lambda self, direction: named(self, direction).replace("jaxct_", "emulated_cuda_", 1)
+
+
 def _install() -> None:
     for name, handler in _load().registrations().items():
-        jax.ffi.register_ffi_target(name.replace("jaxct_", "emulated_cuda_"), handler, platform="cpu")
-    _linear._TARGET = "emulated_cuda_{model}_{direction}"
+        jax.ffi.register_ffi_target(name.replace("jaxct_", "emulated_cuda_", 1), handler, platform="cpu")
+    for scan in (_linear.Scan, _lors.LorScan):
+        _rename_targets(scan)
     for name, primitive in _linear._PRIMITIVES.items():
         rule = mlir.lower_fun(_linear._CUDA_CALLS[name], multiple_results=primitive.multiple_results)
         mlir.register_lowering(primitive, primitive.lowering(name, rule), platform="cpu")

@@ -13,6 +13,8 @@ import jaxct
 from jaxct import _linear, _native, linear
 from jaxct._linear import DIFFERENTIABLE_MODELS
 from tests.geometries import CASES
+from tests.lors import KINDS, make_lors
+from tests.lors import MODELS as LOR_MODELS
 from tests.operators import BACK_PROJECTORS, operators
 
 DTYPES = ("float32", "float16", "bfloat16")
@@ -245,6 +247,73 @@ def test_working_memory_of_a_large_gradient_is_bounded():
     assert size <= 4 * 256**3 + 2**28 + 2**23
 
 
+LOR_GRID = jaxct.VolumeGrid((5, 16, 18), 2.0)
+
+
+def _lor_operators(kind: str, model: str):
+    """Forward, back, and what they take in the dtype that x64 allows."""
+    lors = make_lors(kind)
+    forward, back = (
+        partial(f, geometry=lors, grid=LOR_GRID, model=model) for f in (jaxct.forward_project, jaxct.back_project)
+    )
+    return forward, back, jnp.ones(LOR_GRID.shape), jnp.ones(lors.projection_shape)
+
+
+@pytest.mark.parametrize("model", LOR_MODELS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_operator_on_lines_of_response_is_one_call(kind, model):
+    forward, back, x, y = _lor_operators(kind, model)
+    name = "jaxct_lors_joseph" if model == "multi_ray" else f"jaxct_lors_{model}"
+    assert _calls(_lowered(forward, x)) == [f"{name}_forward"]
+    assert _calls(_lowered(back, y)) == [f"{name}_back"]
+    over_images = jax.vmap(jax.vmap(back))
+    assert _calls(_lowered(over_images, jax.ShapeDtypeStruct((2, 3, *y.shape), y.dtype))) == [f"{name}_back"]
+    text = _lowered(forward, x.astype("bfloat16"))
+    assert _calls(text) == [f"{name}_forward"]
+    (line,) = [line for line in text.splitlines() if "custom_call @jaxct" in line]
+    assert "bf16" not in line
+    with jax.enable_x64(True):
+        forward, _, x, _ = _lor_operators(kind, model)
+        text = _lowered(forward, x)
+    (line,) = [line for line in text.splitlines() if "custom_call @jaxct" in line]
+    assert "xf64>" in line
+    assert "xf32>" not in line
+
+
+@pytest.mark.parametrize("model", [m for m in LOR_MODELS if m != "siddon"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_derivatives_by_lines_of_response_are_one_call_each(kind, model):
+    lors = make_lors(kind)
+    name = "jaxct_lors_joseph" if model == "multi_ray" else f"jaxct_lors_{model}"
+    dots = jax.tree.map(jnp.ones_like, LOR_GRID)
+
+    def along_grid(project, data):
+        return jax.jvp(lambda grid: project(data, lors, grid, model=model), (LOR_GRID,), (dots,))[1]
+
+    x, y = jnp.ones(LOR_GRID.shape), jnp.ones(lors.projection_shape)
+    assert _calls(_lowered(partial(along_grid, jaxct.forward_project), x)) == [f"{name}_forward_tangent"]
+    assert _calls(_lowered(partial(along_grid, jaxct.back_project), y)) == [f"{name}_back_tangent"]
+    by_grid = lambda x, y: jax.vjp(lambda grid: jaxct.forward_project(x, lors, grid, model=model), LOR_GRID)[1](y)  # noqa: E731
+    assert _calls(_lowered(by_grid, x, y)) == [f"{name}_geometry_gradient"]
+
+
+def test_working_memory_on_lines_of_response():
+    """Forward hardly any; back 8 bytes and a bit for each voxel, however many images; gradients a block of views."""
+    voxels, small = math.prod(LOR_GRID.shape), 4096
+    for kind in KINDS:
+        forward, back, x, y = _lor_operators(kind, "joseph")
+        assert _workspace(_lowered(forward, x)) <= 512
+        for batch in ((), (7,)):
+            over_images = jax.vmap(back) if batch else back
+            size = _workspace(_lowered(over_images, jax.ShapeDtypeStruct((*batch, *y.shape), "float32")))
+            assert 8 * voxels + voxels // 8 <= size <= 8 * voxels + voxels // 8 + 8 * y.size + small
+    start, end = np.random.default_rng(0).normal(size=(2, 10_000_000, 3)).astype(np.float32)
+    lors = jaxct.pet.LORs(start, end)
+    loss = lambda grid, x, y: jnp.vdot(y, jaxct.forward_project(x, lors, grid, model="joseph"))  # noqa: E731
+    size = _workspace(_lowered(jax.grad(loss), LOR_GRID, jnp.ones(LOR_GRID.shape), jnp.ones(len(start))))
+    assert 2**27 <= size <= 2**28 + 2**25
+
+
 @pytest.mark.parametrize(("images", "padded"), [(2, 16), (16, 16), (17, 32)])
 def test_working_memory_of_a_batch_of_images_is_whole_runs_of_them(images, padded):
     fan = jaxct.FanBeam(
@@ -280,6 +349,14 @@ def test_more_nested_vmaps_than_there_is_room_for_are_refused():
         project = jax.vmap(project)
     with pytest.raises(ValueError, match="at most 8 nested vmaps"):
         _lowered(project, jnp.ones((1,) * 9 + SHAPE))
+
+
+def test_more_nested_vmaps_of_lines_of_response_than_there_is_room_for_are_refused():
+    project, *_ = _lor_operators("list", "joseph")
+    for _ in range(9):
+        project = jax.vmap(project)
+    with pytest.raises(ValueError, match="at most 8 nested vmaps"):
+        _lowered(project, jnp.ones((1,) * 9 + LOR_GRID.shape))
 
 
 def test_a_missing_module_is_named_where_the_program_would_run(monkeypatch):

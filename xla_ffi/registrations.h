@@ -43,4 +43,26 @@ Handlers list_handlers() {
   return all;
 }
 
+// The same of lines of response.
+template <template <Model, Direction> class Entry, template <Model, Direction> class TangentEntry,
+          template <Model> class GradientEntry>
+Handlers list_lor_handlers() {
+  const Handlers named = {
+      {"joseph_forward", Entry<Model::kJoseph, Direction::kForward>::call},
+      {"joseph_back", Entry<Model::kJoseph, Direction::kBack>::call},
+      {"siddon_forward", Entry<Model::kSiddon, Direction::kForward>::call},
+      {"siddon_back", Entry<Model::kSiddon, Direction::kBack>::call},
+      {"distance_driven_forward", Entry<Model::kDistanceDriven, Direction::kForward>::call},
+      {"distance_driven_back", Entry<Model::kDistanceDriven, Direction::kBack>::call},
+      {"joseph_forward_tangent", TangentEntry<Model::kJoseph, Direction::kForward>::call},
+      {"joseph_back_tangent", TangentEntry<Model::kJoseph, Direction::kBack>::call},
+      {"joseph_geometry_gradient", GradientEntry<Model::kJoseph>::call},
+      {"distance_driven_forward_tangent", TangentEntry<Model::kDistanceDriven, Direction::kForward>::call},
+      {"distance_driven_back_tangent", TangentEntry<Model::kDistanceDriven, Direction::kBack>::call},
+      {"distance_driven_geometry_gradient", GradientEntry<Model::kDistanceDriven>::call}};
+  Handlers all;
+  for (const auto& [name, handler] : named) all.emplace_back("jaxct_lors_" + name, handler);
+  return all;
+}
+
 }  // namespace jaxct

@@ -117,8 +117,8 @@ constexpr int64_t size_of_view(Derivative derivative) {
 }
 
 // As many views as fit, between `least` and all.
-inline int64_t block_of_views(const WorkspaceRequest& r, int64_t view_bytes, int64_t least) {
-  return view_bytes > 0 ? min_of(max_of(r.block_bytes / view_bytes, least), r.views) : r.views;
+inline int64_t block_of_views(int64_t block_bytes, int64_t views, int64_t view_bytes, int64_t least) {
+  return view_bytes > 0 ? min_of(max_of(block_bytes / view_bytes, least), views) : views;
 }
 
 // Projections there and back, or their derivatives along a tangent.
@@ -142,7 +142,7 @@ inline void plan_loops(const WorkspaceRequest& r, int64_t compute_size, Workspac
     if (converts || packs || is_weighted(r)) {
       const int64_t images = packs ? r.results / r.lanes * runs * run : r.results;
       const int64_t view_bytes = images * pixels * store_size * (tangent ? 2 : 1);
-      w.block_views = block_of_views(r, view_bytes, kLeastViews);
+      w.block_views = block_of_views(r.block_bytes, r.views, view_bytes, kLeastViews);
       w.projections = w.reserve(w.block_views * view_bytes);
     }
   }
@@ -158,7 +158,7 @@ inline void plan_gradient(const WorkspaceRequest& r, int64_t size, Workspace& w)
   const int64_t parts = w.pixel_parts + w.column_parts;
   const int64_t part_bytes = r.results * kViewNumbers * parts * size;
   const int64_t pixel_bytes = footprint ? r.results * pixels * size : 0;
-  w.block_views = block_of_views(r, part_bytes + 2 * pixel_bytes, 1);
+  w.block_views = block_of_views(r.block_bytes, r.views, part_bytes + 2 * pixel_bytes, 1);
   w.parts = w.reserve(w.block_views * part_bytes);
   if (footprint) {
     w.projections = w.reserve(w.block_views * pixel_bytes);

@@ -8,6 +8,7 @@
 #include <stdexcept>
 
 #include "cpu/handlers.h"
+#include "lor_workspace.h"
 #include "workspace.h"
 
 namespace nb = nanobind;
@@ -51,6 +52,12 @@ Operator find_operator(const std::string& name) {
   throw std::invalid_argument("unknown operator " + name);
 }
 
+void check_batch_axes(size_t axes) {
+  if (axes > static_cast<size_t>(jaxct::kMaxBatchAxes))
+    throw std::invalid_argument("at most " + std::to_string(jaxct::kMaxBatchAxes) +
+                                " nested vmaps are supported on CUDA, got " + std::to_string(axes));
+}
+
 // `others`: of what else has batch axes.
 int64_t cuda_workspace_bytes(const std::string& model, const std::string& name, const std::string& dtype, bool fast,
                              bool planar, int64_t views, const std::vector<int64_t>& detector,
@@ -61,9 +68,7 @@ int64_t cuda_workspace_bytes(const std::string& model, const std::string& name, 
   if (detector.size() != 2 || volume.size() != 3 || vectors_batch.size() != axes || grid_batch.size() != axes ||
       others_batch.size() != axes)
     throw std::invalid_argument("shapes must be (rows, cols) and (nz, ny, nx), batches of one length");
-  if (axes > static_cast<size_t>(jaxct::kMaxBatchAxes))
-    throw std::invalid_argument("at most " + std::to_string(jaxct::kMaxBatchAxes) +
-                                " nested vmaps are supported on CUDA, got " + std::to_string(axes));
+  check_batch_axes(axes);
   const jaxct::Scan scan = {views, detector[0], detector[1], volume[0], volume[1], volume[2], {}, planar, 0};
   const Operator one = find_operator(name);
   const jaxct::BatchPlan items =
@@ -71,6 +76,19 @@ int64_t cuda_workspace_bytes(const std::string& model, const std::string& name, 
                         vectors_batch.data(), grid_batch.data(), others_batch.data());
   return jaxct::plan_workspace(
              jaxct::make_request(find_model(model), one.direction, one.derivative, find_type(dtype), fast, scan, items))
+      .bytes;
+}
+
+int64_t cuda_lor_workspace_bytes(const std::string& model, const std::string& name, const std::string& dtype,
+                                 int64_t views, int64_t kind, int64_t planes, int64_t bins, int64_t axial_rays,
+                                 int64_t tangential_rays, int64_t tof_bins, int64_t nz, int64_t ny, int64_t nx,
+                                 size_t batch_axes) {
+  check_batch_axes(batch_axes);
+  const jaxct::LorScan scan = {
+      static_cast<jaxct::Lines>(kind), views, planes, bins, axial_rays, tangential_rays, tof_bins, nz, ny, nx, 0.0};
+  const Operator one = find_operator(name);
+  return jaxct::plan_workspace(jaxct::LorWorkspaceRequest{find_model(model), one.direction, one.derivative,
+                                                          find_type(dtype) == DataType::kFloat64, scan})
       .bytes;
 }
 
@@ -91,4 +109,8 @@ NB_MODULE(_cpu, m) {
         nb::arg("dtype"), nb::arg("fast"), nb::arg("planar"), nb::arg("views"), nb::arg("detector"), nb::arg("volume"),
         nb::arg("data_batch"), nb::arg("vectors_batch"), nb::arg("grid_batch"), nb::arg("others_batch"),
         "Size of the buffer that a CUDA call wants beside its operands.");
+  m.def("cuda_lor_workspace_bytes", &cuda_lor_workspace_bytes, nb::kw_only(), nb::arg("model"), nb::arg("name"),
+        nb::arg("dtype"), nb::arg("views"), nb::arg("kind"), nb::arg("planes"), nb::arg("bins"), nb::arg("axial_rays"),
+        nb::arg("tangential_rays"), nb::arg("tof_bins"), nb::arg("nz"), nb::arg("ny"), nb::arg("nx"),
+        nb::arg("batch_axes"), "The same for lines of response.");
 }

@@ -51,12 +51,16 @@ inline ffi::Error check_types(ffi::AnyBuffer in, ffi::AnyBuffer vectors, ffi::An
   return ffi::Error::Success();
 }
 
+inline ffi::Error check_batch_axes(int64_t axes) {
+  if (axes <= kMaxBatchAxes) return ffi::Error::Success();
+  return ffi::Error::InvalidArgument("jaxct: at most " + std::to_string(kMaxBatchAxes) +
+                                     " nested vmaps are supported on CUDA, got " + std::to_string(axes));
+}
+
 // What is not a buffer's, once attributes, shapes and types have been checked.
 inline ffi::Error describe_call(Model model, Direction direction, Derivative derivative, const CallAttributes& a,
                                 Dimensions vectors, DataType type, cuda::Call& call) {
-  if (a.batch_axes > kMaxBatchAxes)
-    return ffi::Error::InvalidArgument("jaxct: at most " + std::to_string(kMaxBatchAxes) +
-                                       " nested vmaps are supported on CUDA, got " + std::to_string(a.batch_axes));
+  if (auto e = check_batch_axes(a.batch_axes); e.failure()) return e;
   if (derivative != Derivative::kNone && is_16_bit(type))
     return ffi::Error::InvalidArgument("jaxct: derivatives by the geometry take float32 and float64");
   call.model = model;
@@ -68,19 +72,23 @@ inline ffi::Error describe_call(Model model, Direction direction, Derivative der
   return ffi::Error::Success();
 }
 
+inline ffi::Error check_workspace(int64_t needed, ffi::AnyBuffer workspace) {
+  if (static_cast<int64_t>(workspace.size_bytes()) >= needed) return ffi::Error::Success();
+  return ffi::Error::InvalidArgument("jaxct: the call needs a workspace of " + std::to_string(needed) + " bytes, got " +
+                                     std::to_string(workspace.size_bytes()) +
+                                     ": the CPU and CUDA modules are of different builds");
+}
+
+inline ffi::Error error_of_launch(const std::string& trouble) {
+  return trouble.empty() ? ffi::Error::Success() : ffi::Error::Internal("jaxct: CUDA launch failed: " + trouble);
+}
+
 // run(call) says what went wrong, or nothing.
 template <typename Run>
 ffi::Error run_planned(cuda::Call& call, ffi::AnyBuffer workspace, Run&& run) {
   call.workspace = workspace.untyped_data();
-  const int64_t needed = plan_workspace(call.request()).bytes;
-  if (static_cast<int64_t>(workspace.size_bytes()) < needed)
-    return ffi::Error::InvalidArgument("jaxct: the call needs a workspace of " + std::to_string(needed) +
-                                       " bytes, got " + std::to_string(workspace.size_bytes()) +
-                                       ": the CPU and CUDA modules are of different builds");
-  if (call.plan.results == 0) return ffi::Error::Success();
-  if (const std::string trouble = run(call); !trouble.empty())
-    return ffi::Error::Internal("jaxct: CUDA launch failed: " + trouble);
-  return ffi::Error::Success();
+  if (auto e = check_workspace(plan_workspace(call.request()).bytes, workspace); e.failure()) return e;
+  return call.plan.results == 0 ? ffi::Error::Success() : error_of_launch(run(call));
 }
 
 // The dimensions of an operand of numbers and their tangents, which lie next to each other, without the axis of these.

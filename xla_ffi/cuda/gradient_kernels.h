@@ -6,6 +6,7 @@
 #include "core/separable_footprint.h"
 #include "cuda/lookups.h"
 #include "cuda/operands.h"
+#include "cuda/sums.h"
 
 JAXCT_NAMESPACE_BEGIN
 namespace cuda {
@@ -221,31 +222,6 @@ struct ObliquityGradient {
     const T by = load<T>(projections.at(scan, place) + pixel) *
                  load<T>(shadow + (place.item * scan.views + place.view) * scan.pixels() + pixel);
     pull_obliquity(view, static_cast<T>(row), static_cast<T>(col), make_ray(view, row, col).direction, by, to);
-  }
-};
-
-// Rows of numbers become shorter: one of the result adds up every so many-th of its row, in double precision. It may go
-// where the first of these was.
-template <typename From, typename To>
-struct SumRows {
-  static constexpr int kThreads = 256, kBlocksPerMultiprocessor = 1;
-
-  int64_t rows, length;
-  const From* from;
-  int64_t from_pitch;
-  To* to;
-  int64_t to_pitch;
-
-  JAXCT_HD int64_t sums() const { return max_of(tiles(length, kSumRun), int64_t{1}); }
-  JAXCT_HD int64_t blocks() const { return tiles(rows * sums(), kThreads); }
-
-  JAXCT_HD void operator()(int64_t block, int thread) const {
-    Digits digits = {block * kThreads + thread};
-    const int64_t i = digits.take(sums()), row = digits.rest;
-    if (row >= rows) return;
-    double sum = 0.0;
-    for (int64_t j = i; j < length; j += sums()) sum += static_cast<double>(from[row * from_pitch + j]);
-    to[row * to_pitch + i] = static_cast<To>(sum);
   }
 };
 

@@ -5,6 +5,8 @@
 
 #include "cuda/decode.h"
 #include "cuda/kernels.h"
+#include "cuda/lor_decode.h"
+#include "cuda/lor_launch.h"
 
 namespace jaxct::cuda_ffi {
 namespace {
@@ -20,8 +22,9 @@ std::string describe(cudaError_t status) {
 }
 
 // Runs a call on a stream, and says what went wrong.
-auto on(cudaStream_t stream, cudaError_t (*launch)(const cuda::Call&, cudaStream_t)) {
-  return [=](const cuda::Call& call) {
+template <typename Call>
+auto on(cudaStream_t stream, cudaError_t (*launch)(const Call&, cudaStream_t)) {
+  return [=](const Call& call) {
     const cudaError_t status = launch(call, stream);
     return status == cudaSuccess ? std::string() : describe(status);
   };
@@ -50,11 +53,34 @@ ffi::Error geometry_gradient(cudaStream_t stream, CallAttributes a, ffi::AnyBuff
                               on(stream, cuda::launch_derivative<kModel>));
 }
 
-template <auto kFunction, size_t kOperands, size_t kResults>
+template <Model kModel, Direction kDirection>
+ffi::Error project_lors(cudaStream_t stream, LorAttributes a, ffi::AnyBuffer in, ffi::AnyBuffer vectors,
+                        ffi::AnyBuffer grid, ffi::Result<ffi::AnyBuffer> out, ffi::Result<ffi::AnyBuffer> workspace) {
+  return run_checked(kModel, kDirection, Derivative::kNone, a, in, vectors, grid, *out, *workspace,
+                     on(stream, cuda::launch_lors<kModel>));
+}
+
+template <Model kModel, Direction kDirection>
+ffi::Error project_lor_tangent(cudaStream_t stream, LorAttributes a, ffi::AnyBuffer in, ffi::AnyBuffer vectors,
+                               ffi::AnyBuffer grid, ffi::Result<ffi::AnyBuffer> out,
+                               ffi::Result<ffi::AnyBuffer> workspace) {
+  return run_checked(kModel, kDirection, Derivative::kTangent, a, in, vectors, grid, *out, *workspace,
+                     on(stream, cuda::launch_lor_derivative<kModel>));
+}
+
+template <Model kModel>
+ffi::Error lor_gradient(cudaStream_t stream, LorAttributes a, ffi::AnyBuffer volume, ffi::AnyBuffer projections,
+                        ffi::AnyBuffer vectors, ffi::AnyBuffer grid, ffi::Result<ffi::AnyBuffer> by_vectors,
+                        ffi::Result<ffi::AnyBuffer> by_grid, ffi::Result<ffi::AnyBuffer> workspace) {
+  return run_checked_gradient(kModel, a, volume, projections, vectors, grid, *by_vectors, *by_grid, *workspace,
+                              on(stream, cuda::launch_lor_derivative<kModel>));
+}
+
+template <typename Attributes, auto kFunction, size_t kOperands, size_t kResults>
 XLA_FFI_Error* run_handler(XLA_FFI_CallFrame* frame) {
   static auto* handler =
       with_buffers<kOperands, kResults>(
-          ffi::Ffi::Bind().Ctx<ffi::PlatformStream<cudaStream_t>>().Attr<CallAttributes>("scan"))
+          ffi::Ffi::Bind().Ctx<ffi::PlatformStream<cudaStream_t>>().Attr<Attributes>("scan"))
           .To([](auto... arguments) { return without_exceptions([&] { return kFunction(arguments...); }); },
               {ffi::Traits::kCmdBufferCompatible})
           .release();
@@ -63,23 +89,52 @@ XLA_FFI_Error* run_handler(XLA_FFI_CallFrame* frame) {
 
 template <Model kModel, Direction kDirection>
 struct Entry {
-  static XLA_FFI_Error* call(XLA_FFI_CallFrame* frame) { return run_handler<project<kModel, kDirection>, 3, 2>(frame); }
+  static XLA_FFI_Error* call(XLA_FFI_CallFrame* frame) {
+    return run_handler<CallAttributes, project<kModel, kDirection>, 3, 2>(frame);
+  }
 };
 
 template <Model kModel, Direction kDirection>
 struct TangentEntry {
   static XLA_FFI_Error* call(XLA_FFI_CallFrame* frame) {
-    return run_handler<project_tangent<kModel, kDirection>, 3, 2>(frame);
+    return run_handler<CallAttributes, project_tangent<kModel, kDirection>, 3, 2>(frame);
   }
 };
 
 template <Model kModel>
 struct GradientEntry {
-  static XLA_FFI_Error* call(XLA_FFI_CallFrame* frame) { return run_handler<geometry_gradient<kModel>, 4, 3>(frame); }
+  static XLA_FFI_Error* call(XLA_FFI_CallFrame* frame) {
+    return run_handler<CallAttributes, geometry_gradient<kModel>, 4, 3>(frame);
+  }
+};
+
+template <Model kModel, Direction kDirection>
+struct LorEntry {
+  static XLA_FFI_Error* call(XLA_FFI_CallFrame* frame) {
+    return run_handler<LorAttributes, project_lors<kModel, kDirection>, 3, 2>(frame);
+  }
+};
+
+template <Model kModel, Direction kDirection>
+struct LorTangentEntry {
+  static XLA_FFI_Error* call(XLA_FFI_CallFrame* frame) {
+    return run_handler<LorAttributes, project_lor_tangent<kModel, kDirection>, 3, 2>(frame);
+  }
+};
+
+template <Model kModel>
+struct LorGradientEntry {
+  static XLA_FFI_Error* call(XLA_FFI_CallFrame* frame) {
+    return run_handler<LorAttributes, lor_gradient<kModel>, 4, 3>(frame);
+  }
 };
 
 }  // namespace
 
-Handlers handlers() { return list_handlers<Entry, TangentEntry, GradientEntry>(); }
+Handlers handlers() {
+  Handlers all = list_handlers<Entry, TangentEntry, GradientEntry>();
+  for (const auto& one : list_lor_handlers<LorEntry, LorTangentEntry, LorGradientEntry>()) all.push_back(one);
+  return all;
+}
 
 }  // namespace jaxct::cuda_ffi

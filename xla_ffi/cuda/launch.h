@@ -1,7 +1,7 @@
 #pragma once
 // A kernel is a function object: body(block, thread), with Body::kThreads threads in each of body.blocks() blocks. No
-// thread waits for another (FindMagnitudes alone writes where others do, by an atomic maximum), so the same objects run
-// on the host, a thread after the other, which is how they are tested.
+// thread waits for another, so the same objects run on the host, a thread after the other, which is how they are
+// tested. Where several write to one place (FindMagnitudes, and the sums of fixed_point.h) the order does not matter.
 #include <cmath>
 
 #include "batch.h"

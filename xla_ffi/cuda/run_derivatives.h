@@ -146,13 +146,7 @@ class GradientLaunches : DerivativeLaunches<T, Launcher> {
   // Each row to one number.
   template <typename From, typename To>
   void sum_rows(int64_t rows, int64_t length, const From* from, To* to) {
-    auto* between = this->template at<double>(workspace_.between);
-    const int64_t pitch = tiles(length, kSumRun);
-    launch_(SumRows<From, double>{rows, length, from, length, between, pitch});
-    int64_t left = pitch;
-    for (; left > kSumRun; left = tiles(left, kSumRun))
-      launch_(SumRows<double, double>{rows, left, between, pitch, between, pitch});
-    launch_(SumRows<double, To>{rows, left, between, pitch, to, 1});
+    cuda::sum_rows(launch_, rows, length, from, this->template at<double>(workspace_.between), to);
   }
 };
 

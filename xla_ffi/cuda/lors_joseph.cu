@@ -1,0 +1,3 @@
+#include "cuda/launch_lors.h"
+
+template cudaError_t jaxct::cuda::launch_lors<jaxct::Model::kJoseph>(const LorCall&, cudaStream_t);
