@@ -17,6 +17,8 @@ import jaxct
 from jaxct._linear import DIFFERENTIABLE_MODELS
 from tests.geometries import CASES, models_for
 from tests.gpu.device import NoDeviceError, find_device
+from tests.lors import KINDS, make_lors
+from tests.lors import MODELS as LOR_MODELS
 
 NAMES = (
     "parallel_2d",
@@ -84,6 +86,37 @@ def run(case, variant: str) -> int:
     return len(chosen)
 
 
+def lor_operators(lors, grid) -> Iterator[tuple[str, Any]]:
+    """The same of all models on lines of response, as functions of the data and a factor of the grid's voxel size."""
+
+    def project(f, data, model, factor):
+        scaled = jaxct.VolumeGrid(grid.shape, grid.voxel_size * factor, center=grid.center)
+        return f(data, lors, scaled, model=model)
+
+    for model in LOR_MODELS:
+        forward, back = (partial(project, f, model=model) for f in (jaxct.forward_project, jaxct.back_project))
+        yield "back", lambda y, s, f=back: f(y, factor=s)
+        yield "forward", lambda x, s, f=forward: f(x, factor=s)
+        if model != "siddon":
+            yield "back", lambda y, s, f=back: jax.jvp(lambda s: f(y, factor=s), (s,), (jnp.ones_like(s),))[1]
+            yield "forward", lambda x, s, f=forward: jax.jvp(lambda s: f(x, factor=s), (s,), (jnp.ones_like(s),))[1]
+            yield "forward", lambda x, s, f=forward: jax.grad(lambda s: jnp.sum(f(x, factor=s)))(s)
+
+
+def run_lors(kind: str, dtype: Any, batch: tuple[int, ...]) -> int:
+    """All of them as one program; how many that were."""
+    lors, grid = make_lors(kind), jaxct.VolumeGrid((5, 7, 9), 4.0)
+    rng = np.random.default_rng(0)
+    shapes = {"forward": grid.shape, "back": lors.projection_shape}
+    data = {d: jnp.asarray(rng.normal(size=(*batch, *shape)), dtype) for d, shape in shapes.items()}
+    chosen = list(lor_operators(lors, grid))
+    mapped = partial(jax.vmap, in_axes=(0, None)) if batch else lambda f: f
+    results = jax.jit(lambda data, s: [mapped(f)(data[d], s) for d, f in chosen])(data, jnp.asarray(1.0, dtype))
+    if not all(np.isfinite(np.asarray(r)).all() for r in jax.tree.leaves(results)):
+        raise ArithmeticError(f"{kind}: a result is not finite")
+    return len(chosen)
+
+
 def main() -> int:
     try:
         device = find_device()
@@ -93,7 +126,13 @@ def main() -> int:
     chosen = [case for case in CASES if case.name in NAMES]
     with jax.enable_x64(True):
         calls = sum(run(case, variant) for case in chosen for variant in VARIANTS)
-    print(f"{calls} calls of {len(chosen)} set-ups ran on {device}")
+        calls += sum(
+            run_lors(kind, dtype, batch)
+            for kind in KINDS
+            for dtype in (jnp.float32, jnp.float64)
+            for batch in ((), (3,))
+        )
+    print(f"{calls} calls of {len(chosen) + len(KINDS)} set-ups ran on {device}")
     return 0
 
 
