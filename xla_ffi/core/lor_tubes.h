@@ -171,14 +171,16 @@ class TubeLoops {
 
   template <typename Volume>
   JAXCT_HD_LARGE void forward_tube(const Tube& tube, const Volume& volume, T* values) const {
-    for (int64_t w = 0; w < Model::walks(scan_); ++w) {
-      const auto walk = make_walk(tube, w);
-      for_slabs(tube, walk, [&](int32_t k, Number position, Number event) {
-        const Number sum = integrate(walk, k, volume) * share_;
-        for_values(scan_, setup_.tof, event, position,
-                   [&](int64_t i, Number factor) { values[i] += answer_of(factor * sum); });
-      });
-    }
+    for (int64_t w = 0; w < Model::walks(scan_); ++w) forward_walk(tube, make_walk(tube, w), volume, values);
+  }
+
+  template <typename Walk, typename Volume>
+  JAXCT_HD_LARGE void forward_walk(const Tube& tube, const Walk& walk, const Volume& volume, T* values) const {
+    for_slabs(tube, walk, [&](int32_t k, Number position, Number event) {
+      const Number sum = integrate(walk, k, volume) * share_;
+      for_values(scan_, setup_.tof, event, position,
+                 [&](int64_t i, Number factor) { values[i] += answer_of(factor * sum); });
+    });
   }
 
   // add(voxel, what it gets) for all that a walk gives back.

@@ -54,7 +54,7 @@ Status project(const LorProblem<T, T>& problem, Direction direction, const T* in
     if (problem.scan.kind == Lines::kSinogram) {
       const SinogramLines<Model, T> sinogram(problem);
       if (!sinogram) return Status::kOutOfMemory;
-      if (sinogram.is_flat()) return forward ? sinogram.forward(in, out, executor) : sinogram.back(in, out, executor);
+      if (sinogram.fits()) return forward ? sinogram.forward(in, out, executor) : sinogram.back(in, out, executor);
     }
   if constexpr (std::is_same_v<Model, LorJoseph>)
     if (PaddedShape<T>::fits(problem.scan)) {

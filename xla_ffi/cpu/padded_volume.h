@@ -68,7 +68,7 @@ struct PaddedShape {
 // How many volumes a back projection of so many lines is spread over: as many as there is memory for and as pay. It
 // does not depend on the threads, so that a voxel's sum is the same whoever computes it.
 inline int64_t num_parts(int64_t voxels, int64_t value_bytes, int64_t lines) {
-  constexpr int64_t kBytes = int64_t{1} << 30, kParts = 16, kCellsOfLine = 64;
+  constexpr int64_t kBytes = int64_t{1} << 30, kParts = 16, kCellsOfLine = 16;
   const int64_t fit = kBytes / (voxels * value_bytes);
   return max_of(int64_t{1}, min_of(kParts, min_of(fit, lines * kCellsOfLine / voxels)));
 }

@@ -6,9 +6,12 @@
 // Joseph's line interpolates in that column: an entry, and what rises from it to the next. A tube takes the mean of the
 // column between two heights, which is the difference of its integrals up to them: again an entry, the sum of all cells
 // below, and a rise, the cell. So each model has rows that are looked up alike.
+//
+// Joseph's lines that run along z more than across it are left to the loops that take lines one by one.
 #include <atomic>
 
 #include "cpu/lanes.h"
+#include "cpu/lor_loops.h"
 #include "cpu/padded_volume.h"
 #include "cpu/plane_runs.h"
 #include "cpu/tof_lanes.h"
@@ -39,25 +42,15 @@ class SinogramLines {
         planes_(rows()),
         runs_(rows()),
         layout_(scan_.nz, Columns::kFirstEntry, find_runs()),
-        volume_(scan_, layout_) {}
+        volume_(scan_, layout_),
+        setup_(make_lor_setup<T>(p)),
+        loops_(p, setup_) {}
 
   explicit operator bool() const { return heights_ && factors_ && planes_ && runs_; }
 
-  // Whether every line runs along a transaxial axis, every tube is as high at its start as at its end, and places fit
-  // into 32 bits.
-  bool is_flat() const {
-    if (!same_planes() || !same_heights_) return false;
-    if (static_cast<double>(volume_.size()) >= 2147483648.0) return false;
-    if constexpr (kTube) return true;
-    double steepest = 0.0;
-    for (int64_t row = 0; row < rows(); ++row) steepest = max_of(steepest, abs_of(heights_.get()[2 * row + 1]));
-    for (int64_t view = 0; view < scan_.views; ++view)
-      for (int64_t line = 0; line < scan_.bins * scan_.tangential_rays; ++line) {
-        const Vec3<double> d = segment_of(view, line).direction();
-        if (!(max_of(abs_of(d[1]), abs_of(d[2])) > steepest)) return false;
-      }
-    return true;
-  }
+  // Whether all views have the same planes, every tube is as high at its start as at its end, and places fit into 32
+  // bits.
+  bool fits() const { return same_planes() && same_heights_ && static_cast<double>(volume_.size()) < 2147483648.0; }
 
   Status forward(const T* in, T* out, const Executor& executor) const {
     const Scratch<T> volume(volume_.size());
@@ -77,6 +70,10 @@ class SinogramLines {
         for (int64_t ray = 0; ray < Columns::lines(scan_); ++ray)
           integrate(volume.get(), line_of(view, bin, ray), work, sums.get() + (bin - begin) * values_of_bin());
       for_values(view, begin, end, [&](int64_t at, int64_t here) { out[at] = sums.get()[here]; });
+      for (int64_t bin = begin; bin < end; ++bin)
+        for_steep(view, bin, [&](const Tube& tube, int64_t walk) {
+          loops_.forward_walk(tube, loops_.make_walk(tube, walk), in, out + place_of(tube));
+        });
     });
     return ok ? Status::kOk : Status::kOutOfMemory;
   }
@@ -105,7 +102,7 @@ class SinogramLines {
     });
     if (!ok) return Status::kOutOfMemory;
     volume_.store_sum(volumes.get(), parts, executor, out);
-    return Status::kOk;
+    return add_steep(in, out, executor);
   }
 
  private:
@@ -195,6 +192,53 @@ class SinogramLines {
     }
   }
 
+  // f(tube, walk) for the lines of a bin that run mostly along z, in the grid. Rows are not in the order of the runs
+  // here.
+  template <typename F>
+  void for_steep(int64_t view, int64_t bin, F&& f) const {
+    if constexpr (!kTube)
+      for (int64_t ray = 0; ray < scan_.tangential_rays; ++ray) {
+        const Line line = line_of(view, bin, ray);
+        if (line.slabs() == 0 || !is_steep(steepest_, line)) continue;
+        for (int64_t row = 0; row < rows(); ++row)
+          if (is_steep(rise_of(row), line))
+            f(Tube{view, row / scan_.axial_rays, bin}, row % scan_.axial_rays * scan_.tangential_rays + ray);
+      }
+  }
+
+  static bool is_steep(double rise, const Line& line) { return !kTube && !(abs_of(rise * line.inverse) < 1.0); }
+
+  // Where the values of a tube begin.
+  int64_t place_of(const Tube& tube) const {
+    return ((tube.view * scan_.planes + tube.plane) * scan_.bins + tube.bin) * scan_.values();
+  }
+
+  Status add_steep(const T* in, T* out, const Executor& executor) const {
+    bool any = false;
+    for (int64_t view = 0; view < scan_.views && !any; ++view)
+      for (int64_t bin = 0; bin < scan_.bins; ++bin) for_steep(view, bin, [&](const Tube&, int64_t) { any = true; });
+    if (!any) return Status::kOk;
+    const Scratch<T> steep(scan_.voxels());
+    if (!steep) return Status::kOutOfMemory;
+    const Status status = sum_volumes<T>(
+        scan_.voxels(), scan_.views, 1, steep.get(), executor, [&](int64_t begin, int64_t end, T* volume) {
+          for (int64_t view = begin; view < end; ++view)
+            for (int64_t bin = 0; bin < scan_.bins; ++bin)
+              for_steep(view, bin, [&](const Tube& tube, int64_t walk) {
+                loops_.back_walk(tube, loops_.make_walk(tube, walk), in + place_of(tube),
+                                 [&](int64_t at, T x) { volume[at] += x; });
+              });
+        });
+    for (int64_t i = 0; i < scan_.voxels(); ++i) out[i] += steep.get()[i];
+    return status;
+  }
+
+  // From the start to the end of a row, in voxels.
+  double rise_of(int64_t row) const {
+    const int64_t at = scan_.bins * scan_.tangential_rays * 4 + 2 * row;
+    return (number(0, at + 1) - number(0, at)) * grid_.box.per_mm[0];
+  }
+
   bool same_planes() const {
     const int64_t first = scan_.bins * scan_.tangential_rays * 4, count = scan_.numbers() - first;
     for (int64_t view = 1; view < scan_.views; ++view)
@@ -217,6 +261,7 @@ class SinogramLines {
       };
       unsorted.get()[2 * row] = height(0);
       unsorted.get()[2 * row + 1] = height(1) - height(0);
+      steepest_ = max_of(steepest_, abs_of(unsorted.get()[2 * row + 1]));
       factors.get()[row] = 1.0 / static_cast<double>(scan_.rays());
     }
     // As exactly as the numbers are known.
@@ -256,7 +301,7 @@ class SinogramLines {
     for (int64_t row = 0; row < rows(); ++row) {
       const double rise = heights_.get()[2 * row + 1] * size;
       const double step = std::sqrt(line.square_length + rise * rise) * abs_of(line.inverse);
-      steps[row] = static_cast<T>(factors_.get()[row] * step);
+      steps[row] = is_steep(heights_.get()[2 * row + 1], line) ? T(0) : static_cast<T>(factors_.get()[row] * step);
     }
   }
 
@@ -266,17 +311,18 @@ class SinogramLines {
     constexpr T kFar = T(1 << 20);
     const double* const height = heights_.get() + 2 * run.first;
     const double slope = height[1] * line.inverse;
-    const auto z0 = static_cast<T>(height[0] - line.from * slope + scan_.template middle<double>(0));
-    const auto step = static_cast<T>(slope), middle = static_cast<T>(line.middle);
-    const auto size = static_cast<int32_t>(layout_.size());
-    const T per_phase = T(1) / static_cast<T>(layout_.phases);
-    for (int32_t i = 0; i < line.slabs(); ++i) {
-      const T z = clamp(multiply_add(step, static_cast<T>(i + line.begin) - middle, z0), -kFar, kFar);
-      const int32_t cell = floor_index(z), entry = cell + 1;
-      const int32_t number = floor_index((static_cast<T>(entry) + T(0.5)) * per_phase);
-      work.fractions()[i] = z - static_cast<T>(cell);
-      work.numbers()[i] = number;
-      work.bases()[i] = i * size + (entry - number * layout_.phases) * layout_.length + ColumnLayout<T>::kBorder;
+    const Number z0(static_cast<T>(height[0] - line.from * slope + scan_.template middle<double>(0)));
+    const Number step(static_cast<T>(slope)), middle(static_cast<T>(line.middle)), far(kFar);
+    const Number per_phase(T(1) / static_cast<T>(layout_.phases)), half(T(0.5));
+    const Ints size(static_cast<int32_t>(layout_.size())), length(layout_.length), phases(layout_.phases);
+    for (int32_t i = 0; i < line.slabs(); i += kLanes<T>) {
+      const Ints slab = lane_numbers<T>() + i;
+      const Number z = clamp(multiply_add(step, Number(slab + line.begin) - middle, z0), -far, far);
+      const Ints cell = floor_index(z), entry = cell + 1;
+      const Ints number = floor_index((Number(entry) + half) * per_phase);
+      store(z - Number(cell), work.fractions() + i);
+      store(number, work.numbers() + i);
+      store(slab * size + (entry - number * phases) * length + ColumnLayout<T>::kBorder, work.bases() + i);
     }
   }
 
@@ -509,8 +555,11 @@ class SinogramLines {
   const Scratch<PlaneRun> runs_;
   int32_t num_runs_ = 0;
   bool same_heights_ = true;
+  double steepest_ = 0.0;  // of all rows
   const ColumnLayout<T> layout_;
   const ColumnVolume<T> volume_;
+  const LorSetup<T, double> setup_;
+  const TubeLoops<Model, T, T> loops_;
 };
 
 }  // namespace loops
