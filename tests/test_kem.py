@@ -8,8 +8,7 @@ from jax.test_util import check_grads
 
 import jaxct
 from jaxct.operators import Compose
-from jaxct.reconstruct import kem as module
-from jaxct.reconstruct.kem import Kernel, kem
+from jaxct.reconstruct.kem import Kernel, _scatter, _spread, kem
 from jaxct.reconstruct.mlem import mlem
 from tests.matrix import COLS, ROWS, Matrix
 from tests.operators import random, relative_error
@@ -77,7 +76,7 @@ def test_the_transpose_is_exact_and_another(shape):
     assert relative_error(matrix, matrix.T) > 0.1
     assert relative_error(np.ravel(K.T(y)), matrix.T @ np.ravel(y)) < 1e-14
     inner = tuple(slice(1, 1 + n) for n in shape)
-    for transposed in (module._scatter, module._spread):
+    for transposed in (_scatter, _spread):
         assert relative_error(np.ravel(transposed(K, y)[inner]), matrix.T @ np.ravel(y)) < 1e-14
     assert relative_error(jax.vmap(K.T)(jnp.stack([y, 2 * y]))[1], 2 * K.T(y)) < 1e-14
     assert relative_error(jax.linear_transpose(K, y)(y)[0], K.T(y)) < 1e-14
