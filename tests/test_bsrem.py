@@ -6,16 +6,14 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
-from jaxct import priors
 from jaxct.reconstruct._poisson import log_likelihood
 from jaxct.reconstruct.bsrem import bsrem
 from jaxct.reconstruct.map_em import map_em
 from jaxct.reconstruct.osem import osem
 from jaxct.reconstruct.subsets import ordered_subsets
+from tests.emission import CURVATURE, counted_problem, quadratic, relative_differences
 from tests.matrix import COLS, ROWS, Matrix
 from tests.operators import relative_error
-
-CURVATURE = 0.4 * priors.pair_curvature(COLS)
 
 
 @pytest.fixture(autouse=True)
@@ -26,19 +24,7 @@ def double_precision():
 
 @pytest.fixture
 def problem():
-    """A positive matrix with counts that no image explains."""
-    rng = np.random.default_rng(0)
-    matrix = rng.uniform(size=(ROWS, 6)) * (rng.uniform(size=(ROWS, 6)) < 0.5)
-    matrix[np.arange(ROWS), np.arange(ROWS) % 6] += 1
-    return matrix, rng.poisson(2.5 * matrix.sum(1)).astype(float)
-
-
-def quadratic(x):
-    return 0.4 * priors.quadratic(x)
-
-
-def relative_differences(x):
-    return 0.5 * priors.relative_difference(x)
+    return counted_problem()
 
 
 def numpy_bsrem(matrix, data, x, num_iters, views, background, bound, relaxation, decay):

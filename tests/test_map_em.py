@@ -10,6 +10,7 @@ from jaxct import priors
 from jaxct.reconstruct._poisson import log_likelihood, pulled_em_step
 from jaxct.reconstruct.map_em import map_em, map_em_step
 from jaxct.reconstruct.mlem import mlem
+from tests.emission import CURVATURE, counted_problem, quadratic
 from tests.matrix import COLS, ROWS, Matrix
 from tests.operators import relative_error
 
@@ -22,15 +23,7 @@ def double_precision():
 
 @pytest.fixture
 def problem():
-    """A positive matrix with counts that no image explains."""
-    rng = np.random.default_rng(0)
-    matrix = rng.uniform(size=(ROWS, 6)) * (rng.uniform(size=(ROWS, 6)) < 0.5)
-    matrix[np.arange(ROWS), np.arange(ROWS) % 6] += 1
-    return matrix, rng.poisson(2.5 * matrix.sum(1)).astype(float)
-
-
-def quadratic(x):
-    return 0.4 * priors.quadratic(x)
+    return counted_problem()
 
 
 def huber(x):
@@ -39,7 +32,7 @@ def huber(x):
 
 PRIORS = {
     "none": (None, None),
-    "quadratic": (quadratic, 0.4 * priors.pair_curvature(COLS)),
+    "quadratic": (quadratic, CURVATURE),
     "huber": (huber, 0.7 * priors.pair_curvature(COLS)),
 }
 
