@@ -180,16 +180,9 @@ class SinogramLines {
   }
 
   Line line_of(int64_t view, int64_t bin, int64_t ray) const {
-    TransaxialSegment rays[2];
-    const int64_t first = bin * scan_.tangential_rays;
-    if constexpr (kTube) {
-      rays[0] = segment_of(view, first);
-      rays[1] = segment_of(view, first + 1);
-      return Columns::template make<T>(scan_, rays, 0, grid_.box.voxel_size);
-    } else {
-      rays[0] = segment_of(view, first + ray);
-      return Columns::template make<T>(scan_, rays, 0, grid_.box.voxel_size);
-    }
+    const int64_t first = bin * scan_.tangential_rays + ray;
+    const TransaxialSegment rays[2] = {segment_of(view, first), segment_of(view, kTube ? first + 1 : first)};
+    return Columns::template make<T>(scan_, rays, grid_.box.voxel_size);
   }
 
   // f(tube, walk) for the lines of a bin that run mostly along z, in the grid. Rows are not in the order of the runs

@@ -51,9 +51,8 @@ struct LineColumns {
   static int64_t lines(const LorScan& scan) { return scan.tangential_rays; }
 
   template <typename T>
-  static TransaxialLine<T> make(const LorScan& scan, const TransaxialSegment* rays, int64_t ray,
-                                const Vec3<double>& size) {
-    TransaxialLine<T> line = make_line<T>(scan, rays[ray], size);
+  static TransaxialLine<T> make(const LorScan& scan, const TransaxialSegment* rays, const Vec3<double>& size) {
+    TransaxialLine<T> line = make_line<T>(scan, rays[0], size);
     const IndexRange slabs = slabs_or_none(slabs_between(line.walk, whole_grid(scan)));
     line.begin = slabs.begin;
     line.end = slabs.end;
@@ -87,7 +86,7 @@ struct TubeColumns {
   static int64_t lines(const LorScan&) { return 1; }
 
   template <typename T>
-  static TransaxialLine<T> make(const LorScan& scan, const TransaxialSegment* rays, int64_t, const Vec3<double>& size) {
+  static TransaxialLine<T> make(const LorScan& scan, const TransaxialSegment* rays, const Vec3<double>& size) {
     const TransaxialSegment middle = {0.5 * (rays[0].start + rays[1].start), 0.5 * (rays[0].end + rays[1].end)};
     TransaxialLine<T> line = make_line<T>(scan, middle, size);
     const bool along_y = line.along_y();
