@@ -431,7 +431,7 @@ def test_the_regulariser_of_a_variational_network_is_a_gradient():
     with jax.enable_x64(True):
         (step, _) = steps_of(filled(variational, param_dtype=jnp.float64))
         x = random(0, (4, 5))
-        jacobian = np.asarray(jax.jacfwd(step)(x)).reshape(20, 20)
+        jacobian = np.asarray(jax.jacrev(step)(x)).reshape(20, 20)
         assert np.abs(jacobian).max() > 0.01
         np.testing.assert_allclose(jacobian, jacobian.T, atol=1e-14)
         np.testing.assert_allclose(step(x)[1, 2], by_definition(step, np.asarray(x))[1, 2], rtol=1e-10)

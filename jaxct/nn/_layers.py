@@ -3,6 +3,7 @@
 import itertools
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -28,41 +29,93 @@ def conv(
 ) -> nnx.Conv:
     """A convolution with an odd kernel, its centre on every voxel or, with strides, on every second, from the first."""
     padding = [(size // 2, size // 2)] * ndim
-    convolve = jax.lax.conv_general_dilated if ndim == 2 else _convolve_slices
     return nnx.Conv(
         in_channels, out_channels, (size,) * ndim, strides, padding=padding, conv_general_dilated=convolve, **options
     )
 
 
-def _convolve_slices(
+def convolve(
     x: jax.Array,
     kernel: jax.Array,
     strides: Sequence[int],
     padding: Sequence[tuple[int, int]],
     *,
     precision: Any = None,
-    preferred_element_type: Any = None,
     **_: Any,
 ) -> jax.Array:
-    """A volume ``(n, z, y, x, channels)`` as a batch of slices, with the slices beside each as further channels.
+    """Images ``(n, y, x, in)`` or volumes ``(n, z, y, x, in)`` with a kernel ``(*size, in, out)``, as ``nnx.Conv`` asks
+    for it. Has derivatives in reverse mode only.
 
-    The same sums as a convolution in 3-D; XLA's on CPUs is several times slower, its gradient most of all.
+    A volume is a batch of slices, with the slices beside each as further channels: the same sums as a convolution in
+    3-D; XLA's on CPUs is several times slower, its gradient most of all.
     """
+    if x.ndim == 4:
+        return _convolve(x, kernel, tuple(strides), tuple(padding), (1, 1), (1, 1), precision)
     depth, step = kernel.shape[0], strides[0]
     padded = jnp.pad(x, ((0, 0), padding[0], *[(0, 0)] * 3))
     count = (padded.shape[1] - depth) // step + 1
     beside = [jax.lax.slice_in_dim(padded, k, k + (count - 1) * step + 1, step, axis=1) for k in range(depth)]
     slices = jnp.concatenate(beside, -1).reshape(-1, *x.shape[2:-1], depth * x.shape[-1])
-    out = jax.lax.conv_general_dilated(
-        slices,
-        jnp.concatenate(list(kernel), -2),
-        strides[1:],
-        padding[1:],
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        precision=precision,
-        preferred_element_type=preferred_element_type,
-    )
+    out = convolve(slices, jnp.concatenate(list(kernel), -2), strides[1:], padding[1:], precision=precision)
     return out.reshape(x.shape[0], count, *out.shape[1:])
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4, 5, 6))
+def _convolve(
+    x: jax.Array,
+    kernel: jax.Array,
+    strides: tuple[int, ...],
+    padding: tuple[tuple[int, int], ...],
+    x_dilation: tuple[int, ...],
+    kernel_dilation: tuple[int, ...],
+    precision: Any,
+) -> jax.Array:
+    """Images ``(n, y, x, in)`` with a kernel ``(y, x, in, out)``.
+
+    XLA on CPUs calls its library for convolutions in this order of axes alone, and brings others into it only outside
+    loops; inside, the gradients of ``conv_general_dilated`` take some thirty times as long (jax-ml/jax#12868). So ours
+    are convolutions in this order too.
+    """
+    return jax.lax.conv_general_dilated(
+        x, kernel, strides, padding, x_dilation, kernel_dilation, ("NHWC", "HWIO", "NHWC"), precision=precision
+    )
+
+
+def _convolve_fwd(x: jax.Array, kernel: jax.Array, *static: Any) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    return _convolve(x, kernel, *static), (x, kernel)
+
+
+def _convolve_bwd(
+    strides: tuple[int, ...],
+    padding: tuple[tuple[int, int], ...],
+    x_dilation: tuple[int, ...],
+    kernel_dilation: tuple[int, ...],
+    precision: Any,
+    residuals: tuple[jax.Array, jax.Array],
+    cotangent: jax.Array,
+) -> tuple[jax.Array, jax.Array]:
+    x, kernel = residuals
+    extent = lambda array, dilation: [(n - 1) * d + 1 for n, d in zip(array, dilation, strict=True)]  # noqa: E731
+    for_x, for_kernel = [], []
+    for seen, width, out, (low, _) in zip(
+        extent(x.shape[1:3], x_dilation),
+        extent(kernel.shape[:2], kernel_dilation),
+        extent(cotangent.shape[1:3], strides),
+        padding,
+        strict=True,
+    ):
+        for_x.append((width - 1 - low, seen - out + low))
+        for_kernel.append((low, out + width - seen - 1 - low))
+    # The kernel turned round leads from the output to the input.
+    turned = kernel[::-1, ::-1].swapaxes(2, 3)
+    to_x = _convolve(cotangent, turned, x_dilation, tuple(for_x), strides, kernel_dilation, precision)
+    # The channels are the batch, and the batch, which is summed over, the channels.
+    by_channel, weights = x.transpose(3, 1, 2, 0), cotangent.transpose(1, 2, 0, 3)
+    to_kernel = _convolve(by_channel, weights, kernel_dilation, tuple(for_kernel), x_dilation, strides, precision)
+    return to_x.astype(x.dtype), to_kernel.transpose(1, 2, 0, 3).astype(kernel.dtype)
+
+
+_convolve.defvjp(_convolve_fwd, _convolve_bwd)
 
 
 class GroupNorm(nnx.Module):

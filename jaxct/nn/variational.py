@@ -10,7 +10,7 @@ from flax import nnx
 from jax.typing import ArrayLike
 
 from jaxct.geometry import _validate
-from jaxct.nn._layers import check_ndim
+from jaxct.nn._layers import check_ndim, convolve
 from jaxct.nn._unroll import Policy, check_scan, stack, unroll
 
 # Of the activations' slope at the start: filters of unit norm then weigh little beside a gradient step.
@@ -47,19 +47,17 @@ class _Step(nnx.Module):
         norms = jnp.sum(filters**2, range(1, filters.ndim), keepdims=True)
         filters = (filters * jax.lax.rsqrt(norms + jnp.finfo(norms.dtype).tiny)).astype(self.dtype or x.dtype)
 
-        def respond(x: jax.Array) -> jax.Array:
-            ones = (1,) * (x.ndim - 2)
-            return jax.lax.conv_general_dilated(x, filters, window_strides=ones, padding="SAME")
-
-        image = x[None, None].astype(filters.dtype)
-        response = respond(image)
-        (back,) = jax.linear_transpose(respond, image)(self._activate(response))
-        return back[0, 0].astype(x.dtype) / filters.shape[0]
+        kernel = jnp.moveaxis(filters, (0, 1), (-1, -2))
+        padding = [(n // 2, n // 2) for n in kernel.shape[:-2]]
+        response, transpose = jax.vjp(
+            lambda image: convolve(image, kernel, (1,) * len(padding), padding), x[None, ..., None].astype(kernel.dtype)
+        )
+        (back,) = transpose(self._activate(response))
+        return back[0, ..., 0].astype(x.dtype) / len(filters)
 
     def _activate(self, response: jax.Array) -> jax.Array:
         """``sum_j w_ij exp(-(z - knot_j)^2 / (2 spacing^2))`` of the responses z."""
         z = response.astype(jnp.promote_types(response.dtype, jnp.float32))
-        weights = self.weights[...].astype(z.dtype).reshape(len(self.knots), -1, *[1] * (z.ndim - 2))
 
         # Knot by knot, and again for the gradient: all Gaussians at once are num_knots times the responses.
         @jax.checkpoint
@@ -67,7 +65,7 @@ class _Step(nnx.Module):
             weight, place = knot
             return total + weight * jnp.exp(-0.5 * ((z - place) / self.spacing) ** 2), None
 
-        knots = weights, jnp.asarray(self.knots, z.dtype)
+        knots = self.weights[...].astype(z.dtype), jnp.asarray(self.knots, z.dtype)
         return jax.lax.scan(add, jnp.zeros_like(z), knots)[0].astype(response.dtype)
 
 
