@@ -170,7 +170,8 @@ def learn_dictionary(
     Args:
         prior: 2-D or 3-D, of any unit. It need not be on the grid of the image to come, but with voxels as large.
         num_atoms: of the dictionary; some times the number of a patch's voxels.
-        patch: edges of a patch in voxels, one number or one for each axis; 8 in 2-D and 4 in 3-D if None.
+        patch: edges of a patch in voxels, one number or one for each axis; 8 in 2-D and 4 in 3-D if None,
+            as far as the image goes.
         sparsity: atoms of a code, beside the mean.
         num_iters: of both steps.
         num_patches: that are learned from; all, if there are fewer.
@@ -196,7 +197,7 @@ def learn_dictionary(
     if _validate.concrete(image) and float(jnp.ptp(image)) == 0:
         raise ValueError("prior is constant: there is nothing to learn from")
     if patch is None:
-        patch = min(8 if image.ndim == 2 else 4, *image.shape)
+        patch = tuple(min(n, 8 if image.ndim == 2 else 4) for n in image.shape)
     edges = _check_edges("patch", patch, image.shape)
     sparsity = _check_sparsity(sparsity, _validate.count("num_atoms", num_atoms), math.prod(edges))
     check_num_iters(num_iters)
