@@ -1,5 +1,7 @@
 """Single scatter: against its formula in loops, and in absolute terms where a whole sphere of detectors counts it."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,6 +9,8 @@ import pytest
 from jax.test_util import check_grads
 
 import jaxct
+from jaxct import VolumeGrid
+from jaxct.pet import TOF
 from jaxct.pet._scanner import Scanner
 from jaxct.pet.scatter import (
     ScatterPoints,
@@ -174,6 +178,46 @@ def test_it_is_linear_in_the_activity_and_works_under_jit_and_vmap():
     assert relative_error(traced(start, end), each[0]) < 1e-13
 
 
+def test_with_time_of_flight_photons_seem_to_come_from_where_their_paths_say():
+    """A small source, the distances from it by way of the point where they scatter, and the normal distribution."""
+    grid = VolumeGrid((9, 41, 41), 4.0)
+    z, y, x = np.meshgrid(*(np.asarray(c) for c in grid.coordinates()), indexing="ij")
+    source = np.array([0.0, 32.0, -20.0])
+    activity = np.exp(-((z - source[0]) ** 2 + (y - source[1]) ** 2 + (x - source[2]) ** 2) / 2 / 4.0**2)
+    mu = np.full(grid.shape, 1e-9)
+    bins = TOF(25.0, 30.0, 17, 4.0, center_offset=7.0)
+    for point in ([0.0, -16.0, 4.0], [0.0, 48.0, -52.0]):
+        cloud = ScatterPoints(jnp.asarray([point]), jnp.ones(1))
+        # One detector on the line through source and point, beyond the source; the other one, behind, to the side.
+        beyond = source - point
+        end = point + 300 * beyond / np.linalg.norm(beyond)
+        aside = beyond + np.linalg.norm(beyond) * np.array([0.1, 0.3, -0.2])
+        start = point - 350 * aside / np.linalg.norm(aside)
+        got = single_scatter(activity, mu, grid, [start], [end], points=cloud, tof=bins, num_samples=256)[0]
+        # What goes to the end directly has been there; the other photon went to the point first.
+        seems = (np.linalg.norm(start - point) + np.linalg.norm(source - point) - np.linalg.norm(end - source)) / 2
+        edges = 7.0 + (np.arange(18) - 8.5) * 30.0
+        width = math.hypot(25.0, 4.0)
+        share = np.diff([0.5 + 0.5 * math.erf((edge - seems) / width / math.sqrt(2)) for edge in edges])
+        np.testing.assert_allclose(got / got.sum(), share, atol=0.003)
+        other = single_scatter(activity, mu, grid, [start], [end], points=cloud, num_samples=256)[0]
+        assert relative_error(got.sum(), other) < 1e-3
+
+
+def test_bins_of_time_of_flight_add_up_and_turn_round_with_the_line():
+    (start, end), cloud = lines(), points()
+    rng = np.random.default_rng(3)
+    activity, mu = rng.uniform(size=GRID.shape), rng.uniform(0, 1e-2, GRID.shape)
+    bins, turned = (TOF(20.0, 40.0, 31, center_offset=o) for o in (9.0, -9.0))
+    without = single_scatter(activity, mu, GRID, start, end, points=cloud)
+    got = single_scatter(activity, mu, GRID, start, end, points=cloud, tof=bins)
+    assert got.shape == (7, 31)
+    assert relative_error(got.sum(1), without) < 1e-12
+    assert got.min() >= 0
+    back = single_scatter(activity, mu, GRID, end, start, points=cloud, tof=turned)
+    assert relative_error(back[:, ::-1], got) < 1e-12
+
+
 def test_a_sinogram_is_sampled_where_it_is_wanted_and_smooth_between():
     """With every view, bin and plane it is exact for direct planes; with some it is near."""
     scanner = Scanner.cylindrical(num_crystals=60, radius=300.0, rings=np.arange(4) * 16.0 - 24, crystal_size=(4, 4))
@@ -191,6 +235,15 @@ def test_a_sinogram_is_sampled_where_it_is_wanted_and_smooth_between():
     assert relative_error(coarse, full) < 0.04
     # What is between the last view that is sampled and the first, half a turn on, is interpolated, too.
     assert relative_error(coarse[28:], full[28:]) < 0.04
+    # With time of flight, too, where half a turn on the bins come in the opposite order.
+    bins = TOF(30.0, 60.0, 8)
+    timed = [
+        scatter_sinogram(activity, mu, GRID, layout, points=cloud, spacing=spacing, tof=bins)
+        for spacing in ((1, 8.0, 1), (4, 16.0, 2))
+    ]
+    assert timed[0].shape == (*layout.shape, 8)
+    assert relative_error(timed[0].sum(-1), full) < 1e-12
+    assert relative_error(timed[1][28:], timed[0][28:]) < 0.05
     # Lines across planes are taken for straight ones.
     lors = layout.lors(tof=False).to_ends()
     start, end = (lors[..., k, :].reshape(-1, 3) for k in (0, 1))

@@ -71,8 +71,8 @@ def ge_discovery_690(tof_mashing: int = 1) -> Scanner:
 
     32 flat modules of 18 crystals in a ring, inner radius 405.1 mm, on which the crystals are spread evenly; photons
     are detected 9.4 mm behind the faces; rings every 6.54 mm. 288 views of 381 bins; 553 planes, all ring differences
-    with GE's span 2. 55 TOF bins of 89 ps. Image 49 x 180 x 180 at 3.27 mm. Crystals are counted from -y; STIR turns the
-    ring by 5.02 degrees, in doubt about the direction.
+    with GE's span 2. 55 TOF bins of 89 ps. Image 49 x 180 x 180 at 3.27 mm. Crystals are counted from -y; STIR turns
+    the ring by 5.02 degrees, in doubt about the direction.
 
     Args:
         tof_mashing: number of TOF bins merged into one, 1, 5, 11 or 55.

@@ -14,6 +14,7 @@ from jax.scipy.special import erf
 from jax.typing import ArrayLike
 
 from jaxct.geometry import VolumeGrid, _validate
+from jaxct.geometry.lors import TOF
 from jaxct.pet.sinograms import SinogramLayout
 
 __all__ = ["ScatterPoints", "fit_tails", "klein_nishina", "scatter_points", "scatter_sinogram", "single_scatter"]
@@ -104,6 +105,7 @@ def single_scatter(
     energy_resolution: float = 0.12,
     normals: tuple[ArrayLike, ArrayLike] | None = None,
     num_samples: int = 64,
+    tof: TOF | None = None,
 ) -> Array:
     r"""Coincidences of which one photon scattered once, in the unit of a projection: what is to be added to
     ``exp(-P mu) P activity`` on the same lines, before normalisation.
@@ -117,7 +119,10 @@ def single_scatter(
     detector, t the attenuation at the energy E that is left over that at 511 keV, e(E) the share of photons of this
     energy that are measured in the window and c the cosines at which the detectors see S, over those at which they see
     each other. Activity outside of the grid, multiple and coherent scatter are left out; :func:`fit_tails` makes up for
-    them. Without time of flight.
+    them.
+
+    With time of flight a is the integral over what falls into a bin: the photons of a point at the distance t from S
+    on the way to B arrive as those of a point of the line that is ``t + (R_AS - R_BS) / 2`` from its middle, towards B.
 
     Integrals are computed once for every detector and point; the rest for every line and point. As scatter is smooth, a
     small part of the lines, and some hundred points, are enough.
@@ -133,9 +138,10 @@ def single_scatter(
             energy.
         normals: unit vectors (n, 3) of the detectors' faces at the starts and the ends; to the axis if None.
         num_samples: of the integrals, along what lies within the grid.
+        tof: bins of time of flight, along the lines from start to end; none if None.
 
     Returns:
-        (n,).
+        (n,); (n, tof.num_bins) with time of flight.
 
     Raises:
         ValueError: shapes that do not fit, a window that is empty.
@@ -144,7 +150,8 @@ def single_scatter(
     References:
         C. C. Watson, "New, faster, image-based scatter correction for 3D PET", IEEE Trans. Nucl. Sci. 47 (2000)
         1587-1594; J. M. Ollinger, "Model-based scatter correction for fully 3D PET", Phys. Med. Biol. 41 (1996)
-        153-176.
+        153-176; C. C. Watson, "Extension of single scatter simulation to scatter correction of time-of-flight PET",
+        IEEE Trans. Nucl. Sci. 54 (2007) 1679-1686.
     """
     images = [_validate.floats(name, value) for name, value in (("activity", activity), ("mu", mu))]
     ends = [_validate.floats(name, value) for name, value in (("start", start), ("end", end))]
@@ -159,10 +166,10 @@ def single_scatter(
     faces = [_inwards(e) if normals is None else jnp.asarray(normals[k]) for k, e in enumerate(ends)]
     detectors, numbers = _unique(jnp.concatenate(ends))
     count = _validate.count("num_samples", num_samples)
-    tables = _integrals(images[0], images[1].astype(images[0].dtype), grid, detectors, points.position, count)
+    tables = _integrals(images[0], images[1].astype(images[0].dtype), grid, detectors, points.position, tof, count)
     sigma = energy_resolution * REST_ENERGY / math.sqrt(8 * math.log(2))
     lines = (*ends, *faces, *jnp.split(numbers, 2))
-    return _sum_over_points(lines, points, tables, jnp.asarray([*energy_window, sigma]))
+    return _sum_over_points(lines, points, tables, tof, jnp.asarray([*energy_window, sigma]))
 
 
 def scatter_sinogram(
@@ -173,6 +180,7 @@ def scatter_sinogram(
     *,
     points: ScatterPoints,
     spacing: tuple[int, float, int] = (8, 15.0, 8),
+    tof: TOF | None = None,
     **options: Any,
 ) -> Array:
     r""":func:`single_scatter` on some lines of a sinogram, and by linear interpolation on all.
@@ -184,9 +192,10 @@ def scatter_sinogram(
         activity, mu, grid, points, options: as for :func:`single_scatter`.
         layout: of the sinogram.
         spacing: of what is sampled: in views, in mm along the axis, in bins.
+        tof: bins of time of flight, such as ``layout.scanner.tof``; none if None.
 
     Returns:
-        ``layout.shape``, without time of flight.
+        ``layout.shape``, followed by ``tof.num_bins`` with time of flight.
 
     Raises:
         ValueError, TypeError: as :func:`single_scatter`; a spacing that is not positive.
@@ -198,13 +207,14 @@ def scatter_sinogram(
     heights = middles.min() + _samples(np.ptp(middles), spacing[1])
     # Half a turn on a line is the one with the opposite distance from the axis, run the other way.
     mirrored = np.clip(2 * (layout.num_bins // 2) - bins, 0, layout.num_bins - 1)
-    lines = np.concatenate([layout.lines[views[:-1]][:, bins], layout.lines[:1, mirrored]])
+    lines = np.concatenate([layout.lines[views[:-1]][:, bins], layout.lines[:1, mirrored, ::-1]])
     z = np.broadcast_to(heights[:, None], (len(views), len(heights), len(bins)))
     ends = [
         np.concatenate([z[..., None], np.broadcast_to(lines[:, None, :, k], (*z.shape, 2))], -1).reshape(-1, 3)
         for k in (0, 1)
     ]
-    sampled = single_scatter(activity, mu, grid, *ends, points=points, **options).reshape(z.shape)
+    sampled = single_scatter(activity, mu, grid, *ends, points=points, tof=tof, **options)
+    sampled = sampled.reshape(*z.shape, *sampled.shape[1:])
     wanted = (np.arange(layout.num_views), middles, np.arange(layout.num_bins))
     for axis, (known, at) in enumerate(zip((views, heights, bins), wanted, strict=True)):
         sampled = _interpolated(sampled, np.asarray(known, float), np.asarray(at, float), axis)
@@ -285,14 +295,28 @@ def _unique(positions: Array) -> tuple[Array, Array]:
     return jnp.asarray(unique), jnp.asarray(numbers.reshape(-1))
 
 
+class _Tables(NamedTuple):
+    """Integrals from every point to every detector, (detectors, points)."""
+
+    active: Array
+    thick: Array
+    up_to: Array
+    """(detectors, points, nodes): the integral of activity over what seems to lie nearer to the point than a node does;
+    without nodes where there is no time of flight."""
+    first: Array
+    """Distance of the first node from the point, and from one to the next, in mm."""
+    pitch: Array
+
+
 @partial(jax.jit, static_argnames="num_samples")
 def _integrals(
-    activity: Array, mu: Array, grid: VolumeGrid, detectors: Array, points: Array, num_samples: int
-) -> tuple[Array, Array]:
-    """Of activity and attenuation from every point to every detector, (detectors, points)."""
+    activity: Array, mu: Array, grid: VolumeGrid, detectors: Array, points: Array, tof: TOF | None, num_samples: int
+) -> _Tables:
     low, high = grid.bounds()
+    reach = 0.0 if tof is None else tof.num_sigmas * tof.sigma
+    nodes = jnp.linspace(-reach, jnp.linalg.norm(high - low) + reach, 2 * num_samples)
 
-    def to_points(detector: Array) -> tuple[Array, Array]:
+    def to_points(detector: Array) -> tuple[Array, Array, Array]:
         span = detector - points
         # Up to where the line leaves the grid; a point is in it.
         parallel = span == 0
@@ -300,16 +324,45 @@ def _integrals(
         share = jnp.clip(jnp.min(jnp.where(parallel, 1, leaves), -1), 0, 1)
         at = (jnp.arange(num_samples) + 0.5) / num_samples * share[:, None]
         index = [*jnp.moveaxis(grid.to_index(points[:, None] + at[..., None] * span[:, None]), -1, 0)]
-        step = share * jnp.linalg.norm(span, axis=-1) / num_samples
-        active, thick = (jnp.sum(map_coordinates(x, index, order=1, mode="nearest"), -1) for x in (activity, mu))
-        return step * active, step * thick
+        length = jnp.linalg.norm(span, axis=-1)
+        step = (share * length / num_samples)[:, None]
+        active, thick = (step * map_coordinates(x, index, order=1, mode="nearest") for x in (activity, mu))
+        up_to = jnp.zeros((len(points), 0), active.dtype)
+        if tof is not None:
+            distance = at * length[:, None]
+            up_to = jnp.einsum("pj,pjn->pn", active, _seems_below(tof, nodes - distance[..., None]))
+        return jnp.sum(active, -1), jnp.sum(thick, -1), up_to
 
-    return jax.lax.map(to_points, detectors)
+    active, thick, up_to = jax.lax.map(to_points, detectors)
+    return _Tables(active, thick, up_to, nodes[0], nodes[1] - nodes[0])
+
+
+def _seems_below(tof: TOF, distance: Array) -> Array:
+    """The probability that a point seems to lie below one that is so far above it."""
+    tail = math.erf(tof.num_sigmas / math.sqrt(2))
+    return jnp.clip(0.5 + 0.5 * erf(distance / (math.sqrt(2) * tof.sigma)) / tail, 0, 1)
+
+
+def _into_bins(tof: TOF, tables: _Tables, up_to: Array, offset: Array) -> Array:
+    """(points, bins): the integral of activity over what seems to lie in each bin.
+
+    Args:
+        tof: the bins.
+        tables: where the nodes are.
+        up_to: (points, nodes).
+        offset: (points,) of the point from the line's middle, in time.
+    """
+    edges = tof.center_offset + (jnp.arange(tof.num_bins + 1) - tof.num_bins / 2) * tof.bin_width
+    last = up_to.shape[1] - 1
+    at = jnp.clip((edges - offset[:, None] - tables.first) / tables.pitch, 0, last)
+    low = jnp.minimum(at.astype(jnp.int32), last - 1)
+    below, above = (jnp.take_along_axis(up_to, low + k, 1) for k in (0, 1))
+    return jnp.diff(below + (at - low) * (above - below), axis=1)
 
 
 @jax.jit
 def _sum_over_points(
-    lines: tuple[Array, ...], points: ScatterPoints, tables: tuple[Array, Array], window: Array
+    lines: tuple[Array, ...], points: ScatterPoints, tables: _Tables, tof: TOF | None, window: Array
 ) -> Array:
     low, high, sigma = window
     full = _cross_section(1.0)
@@ -327,9 +380,22 @@ def _sum_over_points(
         seen = jnp.maximum(-to_a @ face_a / r_a, 0) * jnp.maximum(-to_b @ face_b / r_b, 0)
         straight = (between @ face_a / r) * (-between @ face_b / r)
         thicker = _cross_section(left) / full
-        (active_a, active_b), (thick_a, thick_b) = ((table[number_a], table[number_b]) for table in tables)
-        arriving = jnp.exp(-thick_a - thicker * thick_b) * active_a + jnp.exp(-thicker * thick_a - thick_b) * active_b
+        thick_a, thick_b = tables.thick[number_a], tables.thick[number_b]
+        through = jnp.exp(-thick_a - thicker * thick_b), jnp.exp(-thicker * thick_a - thick_b)
+        if tof is None:
+            arriving = through[0] * tables.active[number_a] + through[1] * tables.active[number_b]
+        else:
+            middle = (r_a - r_b) / 2  # where a point of the line would be whose photons came as those of S do
+            to_end = _into_bins(tof, tables, tables.up_to[number_b], middle)
+            to_start = _into_bins(_turned(tof), tables, tables.up_to[number_a], -middle)[:, ::-1]
+            arriving = (through[0][:, None] * to_start + through[1][:, None] * to_end).T
         geometry = seen / straight * (r / (r_a * r_b)) ** 2
-        return jnp.sum(points.strength * density * accepted(left) / accepted(jnp.ones(())) * geometry * arriving)
+        strength = points.strength * density * accepted(left) / accepted(jnp.ones(())) * geometry
+        return jnp.sum(strength * arriving, -1)
 
     return jax.lax.map(line, lines, batch_size=BATCH)
+
+
+def _turned(tof: TOF) -> TOF:
+    """The bins from the other end of a line, in which they come in the opposite order."""
+    return TOF(tof.sigma, tof.bin_width, tof.num_bins, tof.num_sigmas, -tof.center_offset)
