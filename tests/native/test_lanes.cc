@@ -42,6 +42,8 @@ void check_tables() {
   const LaneIndices<T> every_other = lane_numbers<T>() * 2;
   const Lanes<T> here(T(1)), next(T(100)), found = look_up(table, every_other);
   add_pairs(here, next, every_other, sums);
+  Lanes<T> first, second;
+  load_pairs(table, every_other, first, second);
   Lanes<T> rows[4];
   for (int k = 0; k < 4; ++k) rows[k] = Lanes<T>(T(k)) + Lanes<T>(lane_numbers<T>() * 10);
   T transposed[4 * kLanes<T>];
@@ -55,6 +57,7 @@ void check_tables() {
   const Lanes<T> totals = sum_lanes(square);
   for (int lane = 0; lane < kLanes<T>; ++lane) {
     CHECK(found[lane] == table[2 * lane]);
+    CHECK(first[lane] == table[2 * lane] && second[lane] == table[2 * lane + 1]);
     CHECK(totals[lane] == sum_lanes(square[lane]));
     CHECK(sums[2 * lane] == T(1) && sums[2 * lane + 1] == T(100));
     for (int k = 0; k < 4; ++k) {
