@@ -36,19 +36,18 @@ inline std::string type_name(const ffi::AnyBuffer& buffer) {
   return text.str();
 }
 
-// Types of a call: 16-bit data have their geometry in float32.
-inline ffi::Error check_types(ffi::AnyBuffer in, ffi::AnyBuffer vectors, ffi::AnyBuffer grid, ffi::AnyBuffer out,
-                              DataType& type) {
-  if (!find_type(out.element_type(), type) || in.element_type() != out.element_type())
-    return ffi::Error::InvalidArgument(
-        "jaxct: input and result must have one dtype, float32, float64, float16 or bfloat16, got " + type_name(in) +
-        " and " + type_name(out));
-  const ffi::DataType geometry = type == DataType::kFloat64 ? ffi::F64 : ffi::F32;
-  if (vectors.element_type() != geometry || grid.element_type() != geometry)
-    return ffi::Error::InvalidArgument(
-        "jaxct: vectors and grid must be float64 for float64 data and float32 otherwise, got " + type_name(vectors) +
-        " and " + type_name(grid));
-  return ffi::Error::Success();
+using Buffers = std::initializer_list<ffi::AnyBuffer>;
+
+inline bool all_are(ffi::DataType type, Buffers buffers) {
+  for (const ffi::AnyBuffer& buffer : buffers)
+    if (buffer.element_type() != type) return false;
+  return true;
+}
+
+inline std::string type_names(Buffers buffers) {
+  std::string names;
+  for (const ffi::AnyBuffer& buffer : buffers) names += (names.empty() ? "" : ", ") + type_name(buffer);
+  return names;
 }
 
 inline ffi::Error check_batch_axes(int64_t axes) {
@@ -57,20 +56,40 @@ inline ffi::Error check_batch_axes(int64_t axes) {
                                      " nested vmaps are supported on CUDA, got " + std::to_string(axes));
 }
 
-// What is not a buffer's, once attributes, shapes and types have been checked.
-inline ffi::Error describe_call(Model model, Direction direction, Derivative derivative, const CallAttributes& a,
-                                Dimensions vectors, DataType type, cuda::Call& call) {
-  if (auto e = check_batch_axes(a.batch_axes); e.failure()) return e;
-  if (derivative != Derivative::kNone && is_16_bit(type))
-    return ffi::Error::InvalidArgument("jaxct: derivatives by the geometry take float32 and float64");
-  call.model = model;
-  call.direction = direction;
-  call.derivative = derivative;
-  call.type = type;
-  call.fast = a.fast != 0;
-  call.scan = scan_of(a, vectors[vectors.size() - 3]);
-  return ffi::Error::Success();
-}
+// What a call on beams and one on lines of response differ in: what it is decoded to; the types of its operands and
+// results, of which `data` are volumes, projections and gradients; and what else its attributes say, once shapes have
+// been checked.
+template <typename Attributes>
+struct Decoding;
+
+template <>
+struct Decoding<CallAttributes> {
+  using Call = cuda::Call;
+
+  // Data of 16 bits have their geometry in float32.
+  static ffi::Error take_types(Buffers data, Buffers geometry, Call& call) {
+    const ffi::DataType type = data.begin()->element_type();
+    if (!find_type(type, call.type) || !all_are(type, data))
+      return ffi::Error::InvalidArgument(
+          "jaxct: input and result must have one dtype, float32, float64, float16 or bfloat16, got " +
+          type_names(data));
+    if (!all_are(call.type == DataType::kFloat64 ? ffi::F64 : ffi::F32, geometry))
+      return ffi::Error::InvalidArgument(
+          "jaxct: vectors and grid must be float64 for float64 data and float32 otherwise, got " +
+          type_names(geometry));
+    if (call.derivative != Derivative::kNone && is_16_bit(call.type))
+      return ffi::Error::InvalidArgument("jaxct: derivatives by the geometry take float32 and float64");
+    return ffi::Error::Success();
+  }
+
+  static void take_attributes(const CallAttributes& a, Dimensions vectors, Call& call) {
+    call.fast = a.fast != 0;
+    call.scan = scan_of(a, vectors[vectors.size() - 3]);
+  }
+
+  // Whether the items of a batch may be taken for slices of one volume.
+  static bool as_slices(const Call& call) { return call.scan.planar && call.derivative == Derivative::kNone; }
+};
 
 inline ffi::Error check_workspace(int64_t needed, ffi::AnyBuffer workspace) {
   if (static_cast<int64_t>(workspace.size_bytes()) >= needed) return ffi::Error::Success();
@@ -84,8 +103,8 @@ inline ffi::Error error_of_launch(const std::string& trouble) {
 }
 
 // run(call) says what went wrong, or nothing.
-template <typename Run>
-ffi::Error run_planned(cuda::Call& call, ffi::AnyBuffer workspace, Run&& run) {
+template <typename Call, typename Run>
+ffi::Error run_planned(Call& call, ffi::AnyBuffer workspace, Run&& run) {
   call.workspace = workspace.untyped_data();
   if (auto e = check_workspace(plan_workspace(call.request()).bytes, workspace); e.failure()) return e;
   return call.plan.results == 0 ? ffi::Error::Success() : error_of_launch(run(call));
@@ -100,22 +119,26 @@ inline ffi::Error drop_pairs(Dimensions& dims) {
   return ffi::Error::Success();
 }
 
-template <typename Run>
-ffi::Error run_checked(Model model, Direction direction, Derivative derivative, CallAttributes a, ffi::AnyBuffer in,
+template <typename Attributes, typename Run>
+ffi::Error run_checked(Model model, Direction direction, Derivative derivative, Attributes a, ffi::AnyBuffer in,
                        ffi::AnyBuffer vectors, ffi::AnyBuffer grid, ffi::AnyBuffer out, ffi::AnyBuffer workspace,
                        Run&& run) {
   Dimensions vector_dims = vectors.dimensions(), grid_dims = grid.dimensions();
   if (derivative == Derivative::kTangent)
     for (Dimensions* dims : {&vector_dims, &grid_dims})
       if (auto e = drop_pairs(*dims); e.failure()) return e;
+  if (auto e = check_batch_axes(a.batch_axes); e.failure()) return e;
   if (auto e = check_call(a, direction, in.dimensions(), vector_dims, grid_dims, out.dimensions()); e.failure())
     return e;
-  DataType type{};
-  if (auto e = check_types(in, vectors, grid, out, type); e.failure()) return e;
-  cuda::Call call{};
-  if (auto e = describe_call(model, direction, derivative, a, vector_dims, type, call); e.failure()) return e;
-  call.plan = plan_batch(call.scan.planar && derivative == Derivative::kNone, static_cast<int>(a.batch_axes),
-                         in.dimensions().begin(), vector_dims.begin(), grid_dims.begin());
+  using Decode = Decoding<Attributes>;
+  typename Decode::Call call{};
+  call.model = model;
+  call.direction = direction;
+  call.derivative = derivative;
+  if (auto e = Decode::take_types({in, out}, {vectors, grid}, call); e.failure()) return e;
+  Decode::take_attributes(a, vector_dims, call);
+  call.plan = plan_batch(Decode::as_slices(call), static_cast<int>(a.batch_axes), in.dimensions().begin(),
+                         vector_dims.begin(), grid_dims.begin());
   call.in = in.untyped_data();
   call.vectors = vectors.untyped_data();
   call.grid = grid.untyped_data();
@@ -123,21 +146,23 @@ ffi::Error run_checked(Model model, Direction direction, Derivative derivative, 
   return run_planned(call, workspace, run);
 }
 
-template <typename Run>
-ffi::Error run_checked_gradient(Model model, CallAttributes a, ffi::AnyBuffer volume, ffi::AnyBuffer projections,
+template <typename Attributes, typename Run>
+ffi::Error run_checked_gradient(Model model, Attributes a, ffi::AnyBuffer volume, ffi::AnyBuffer projections,
                                 ffi::AnyBuffer vectors, ffi::AnyBuffer grid, ffi::AnyBuffer by_vectors,
                                 ffi::AnyBuffer by_grid, ffi::AnyBuffer workspace, Run&& run) {
+  if (auto e = check_batch_axes(a.batch_axes); e.failure()) return e;
   if (auto e = check_gradient(a, volume.dimensions(), projections.dimensions(), vectors.dimensions(), grid.dimensions(),
                               by_vectors.dimensions(), by_grid.dimensions());
       e.failure())
     return e;
-  DataType type{};
-  if (auto e = check_types(volume, vectors, grid, by_vectors, type); e.failure()) return e;
-  if (auto e = check_types(projections, vectors, grid, by_grid, type); e.failure()) return e;
-  cuda::Call call{};
-  if (auto e = describe_call(model, Direction::kForward, Derivative::kGradient, a, vectors.dimensions(), type, call);
-      e.failure())
+  using Decode = Decoding<Attributes>;
+  typename Decode::Call call{};
+  call.model = model;
+  call.direction = Direction::kForward;
+  call.derivative = Derivative::kGradient;
+  if (auto e = Decode::take_types({volume, projections, by_vectors, by_grid}, {vectors, grid}, call); e.failure())
     return e;
+  Decode::take_attributes(a, vectors.dimensions(), call);
   const auto plan_for = [&](ffi::AnyBuffer data, ffi::AnyBuffer other) {
     return plan_batch(false, static_cast<int>(a.batch_axes), data.dimensions().begin(), vectors.dimensions().begin(),
                       grid.dimensions().begin(), other.dimensions().begin());

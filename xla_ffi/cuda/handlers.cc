@@ -30,110 +30,89 @@ auto on(cudaStream_t stream, cudaError_t (*launch)(const Call&, cudaStream_t)) {
   };
 }
 
-template <Model kModel, Direction kDirection>
-ffi::Error project(cudaStream_t stream, CallAttributes a, ffi::AnyBuffer in, ffi::AnyBuffer vectors,
-                   ffi::AnyBuffer grid, ffi::Result<ffi::AnyBuffer> out, ffi::Result<ffi::AnyBuffer> workspace) {
-  return run_checked(kModel, kDirection, Derivative::kNone, a, in, vectors, grid, *out, *workspace,
-                     on(stream, cuda::launch<kModel>));
-}
-
-template <Model kModel, Direction kDirection>
-ffi::Error project_tangent(cudaStream_t stream, CallAttributes a, ffi::AnyBuffer in, ffi::AnyBuffer vectors,
-                           ffi::AnyBuffer grid, ffi::Result<ffi::AnyBuffer> out,
-                           ffi::Result<ffi::AnyBuffer> workspace) {
-  return run_checked(kModel, kDirection, Derivative::kTangent, a, in, vectors, grid, *out, *workspace,
-                     on(stream, cuda::launch_derivative<kModel>));
-}
-
+// The kernels of a kind of geometry by its attributes.
 template <Model kModel>
-ffi::Error geometry_gradient(cudaStream_t stream, CallAttributes a, ffi::AnyBuffer volume, ffi::AnyBuffer projections,
-                             ffi::AnyBuffer vectors, ffi::AnyBuffer grid, ffi::Result<ffi::AnyBuffer> by_vectors,
-                             ffi::Result<ffi::AnyBuffer> by_grid, ffi::Result<ffi::AnyBuffer> workspace) {
-  return run_checked_gradient(kModel, a, volume, projections, vectors, grid, *by_vectors, *by_grid, *workspace,
-                              on(stream, cuda::launch_derivative<kModel>));
+auto launcher(const CallAttributes&) {
+  return cuda::launch<kModel>;
 }
-
-template <Model kModel, Direction kDirection>
-ffi::Error project_lors(cudaStream_t stream, LorAttributes a, ffi::AnyBuffer in, ffi::AnyBuffer vectors,
-                        ffi::AnyBuffer grid, ffi::Result<ffi::AnyBuffer> out, ffi::Result<ffi::AnyBuffer> workspace) {
-  return run_checked(kModel, kDirection, Derivative::kNone, a, in, vectors, grid, *out, *workspace,
-                     on(stream, cuda::launch_lors<kModel>));
-}
-
-template <Model kModel, Direction kDirection>
-ffi::Error project_lor_tangent(cudaStream_t stream, LorAttributes a, ffi::AnyBuffer in, ffi::AnyBuffer vectors,
-                               ffi::AnyBuffer grid, ffi::Result<ffi::AnyBuffer> out,
-                               ffi::Result<ffi::AnyBuffer> workspace) {
-  return run_checked(kModel, kDirection, Derivative::kTangent, a, in, vectors, grid, *out, *workspace,
-                     on(stream, cuda::launch_lor_derivative<kModel>));
-}
-
 template <Model kModel>
-ffi::Error lor_gradient(cudaStream_t stream, LorAttributes a, ffi::AnyBuffer volume, ffi::AnyBuffer projections,
-                        ffi::AnyBuffer vectors, ffi::AnyBuffer grid, ffi::Result<ffi::AnyBuffer> by_vectors,
-                        ffi::Result<ffi::AnyBuffer> by_grid, ffi::Result<ffi::AnyBuffer> workspace) {
-  return run_checked_gradient(kModel, a, volume, projections, vectors, grid, *by_vectors, *by_grid, *workspace,
-                              on(stream, cuda::launch_lor_derivative<kModel>));
+auto launcher(const LorAttributes&) {
+  return cuda::launch_lors<kModel>;
+}
+template <Model kModel>
+auto derivative_launcher(const CallAttributes&) {
+  return cuda::launch_derivative<kModel>;
+}
+template <Model kModel>
+auto derivative_launcher(const LorAttributes&) {
+  return cuda::launch_lor_derivative<kModel>;
 }
 
-template <typename Attributes, auto kFunction, size_t kOperands, size_t kResults>
-XLA_FFI_Error* run_handler(XLA_FFI_CallFrame* frame) {
-  static auto* handler =
-      with_buffers<kOperands, kResults>(
-          ffi::Ffi::Bind().Ctx<ffi::PlatformStream<cudaStream_t>>().Attr<Attributes>("scan"))
-          .To([](auto... arguments) { return without_exceptions([&] { return kFunction(arguments...); }); },
-              {ffi::Traits::kCmdBufferCompatible})
-          .release();
-  return handler->Call(frame);
-}
-
-template <Model kModel, Direction kDirection>
-struct Entry {
-  static XLA_FFI_Error* call(XLA_FFI_CallFrame* frame) {
-    return run_handler<CallAttributes, project<kModel, kDirection>, 3, 2>(frame);
+template <typename Attributes>
+struct Entries {
+  template <Model kModel, Direction kDirection>
+  static ffi::Error project(cudaStream_t stream, Attributes a, ffi::AnyBuffer in, ffi::AnyBuffer vectors,
+                            ffi::AnyBuffer grid, ffi::Result<ffi::AnyBuffer> out,
+                            ffi::Result<ffi::AnyBuffer> workspace) {
+    return run_checked(kModel, kDirection, Derivative::kNone, a, in, vectors, grid, *out, *workspace,
+                       on(stream, launcher<kModel>(a)));
   }
-};
 
-template <Model kModel, Direction kDirection>
-struct TangentEntry {
-  static XLA_FFI_Error* call(XLA_FFI_CallFrame* frame) {
-    return run_handler<CallAttributes, project_tangent<kModel, kDirection>, 3, 2>(frame);
+  template <Model kModel, Direction kDirection>
+  static ffi::Error project_tangent(cudaStream_t stream, Attributes a, ffi::AnyBuffer in, ffi::AnyBuffer vectors,
+                                    ffi::AnyBuffer grid, ffi::Result<ffi::AnyBuffer> out,
+                                    ffi::Result<ffi::AnyBuffer> workspace) {
+    return run_checked(kModel, kDirection, Derivative::kTangent, a, in, vectors, grid, *out, *workspace,
+                       on(stream, derivative_launcher<kModel>(a)));
   }
-};
 
-template <Model kModel>
-struct GradientEntry {
-  static XLA_FFI_Error* call(XLA_FFI_CallFrame* frame) {
-    return run_handler<CallAttributes, geometry_gradient<kModel>, 4, 3>(frame);
+  template <Model kModel>
+  static ffi::Error geometry_gradient(cudaStream_t stream, Attributes a, ffi::AnyBuffer volume,
+                                      ffi::AnyBuffer projections, ffi::AnyBuffer vectors, ffi::AnyBuffer grid,
+                                      ffi::Result<ffi::AnyBuffer> by_vectors, ffi::Result<ffi::AnyBuffer> by_grid,
+                                      ffi::Result<ffi::AnyBuffer> workspace) {
+    return run_checked_gradient(kModel, a, volume, projections, vectors, grid, *by_vectors, *by_grid, *workspace,
+                                on(stream, derivative_launcher<kModel>(a)));
   }
-};
 
-template <Model kModel, Direction kDirection>
-struct LorEntry {
-  static XLA_FFI_Error* call(XLA_FFI_CallFrame* frame) {
-    return run_handler<LorAttributes, project_lors<kModel, kDirection>, 3, 2>(frame);
+  template <auto kFunction, size_t kOperands, size_t kResults>
+  static XLA_FFI_Error* run_handler(XLA_FFI_CallFrame* frame) {
+    static auto* handler =
+        with_buffers<kOperands, kResults>(
+            ffi::Ffi::Bind().Ctx<ffi::PlatformStream<cudaStream_t>>().template Attr<Attributes>("scan"))
+            .To([](auto... arguments) { return without_exceptions([&] { return kFunction(arguments...); }); },
+                {ffi::Traits::kCmdBufferCompatible})
+            .release();
+    return handler->Call(frame);
   }
-};
 
-template <Model kModel, Direction kDirection>
-struct LorTangentEntry {
-  static XLA_FFI_Error* call(XLA_FFI_CallFrame* frame) {
-    return run_handler<LorAttributes, project_lor_tangent<kModel, kDirection>, 3, 2>(frame);
-  }
-};
+  template <Model kModel, Direction kDirection>
+  struct Projection {
+    static XLA_FFI_Error* call(XLA_FFI_CallFrame* frame) {
+      return run_handler<project<kModel, kDirection>, 3, 2>(frame);
+    }
+  };
 
-template <Model kModel>
-struct LorGradientEntry {
-  static XLA_FFI_Error* call(XLA_FFI_CallFrame* frame) {
-    return run_handler<LorAttributes, lor_gradient<kModel>, 4, 3>(frame);
-  }
+  template <Model kModel, Direction kDirection>
+  struct Tangent {
+    static XLA_FFI_Error* call(XLA_FFI_CallFrame* frame) {
+      return run_handler<project_tangent<kModel, kDirection>, 3, 2>(frame);
+    }
+  };
+
+  template <Model kModel>
+  struct Gradient {
+    static XLA_FFI_Error* call(XLA_FFI_CallFrame* frame) { return run_handler<geometry_gradient<kModel>, 4, 3>(frame); }
+  };
 };
 
 }  // namespace
 
 Handlers handlers() {
-  Handlers all = list_handlers<Entry, TangentEntry, GradientEntry>();
-  for (const auto& one : list_lor_handlers<LorEntry, LorTangentEntry, LorGradientEntry>()) all.push_back(one);
+  using Beams = Entries<CallAttributes>;
+  using Lors = Entries<LorAttributes>;
+  Handlers all = list_handlers<Beams::Projection, Beams::Tangent, Beams::Gradient>();
+  for (const auto& one : list_lor_handlers<Lors::Projection, Lors::Tangent, Lors::Gradient>()) all.push_back(one);
   return all;
 }
 
