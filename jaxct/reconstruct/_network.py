@@ -14,6 +14,7 @@ from jax.typing import ArrayLike
 
 from jaxct.geometry import _validate
 from jaxct.nn import UNet
+from jaxct.reconstruct._line_search import evaluated
 from jaxct.reconstruct._static import as_operands, restored
 
 # Channels of the noise that the default network sees.
@@ -105,8 +106,13 @@ def fit_step(weights: Weights, operands: tuple[Generator, Array]) -> tuple[Weigh
         volume, other = make.image(parameters, weights.other)
         return jnp.mean(((volume - image) / make.scale) ** 2), other
 
-    (loss, other), gradient = jax.value_and_grad(objective, has_aux=True)(weights.parameters)
-    parameters, optimizer = make.move(weights.parameters, weights.optimizer, loss, gradient, lambda p: objective(p)[0])
+    value_of = lambda parameters: objective(parameters)[0]  # noqa: E731
+    other = weights.other
+    if jax.tree.leaves(other):
+        (loss, other), gradient = jax.value_and_grad(objective, has_aux=True)(weights.parameters)
+    else:
+        loss, gradient = evaluated(value_of, weights.parameters, weights.optimizer, exact=True)
+    parameters, optimizer = make.move(weights.parameters, weights.optimizer, loss, gradient, value_of)
     return Weights(parameters, other, optimizer), {"loss": loss}
 
 
