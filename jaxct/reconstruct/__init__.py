@@ -6,6 +6,7 @@ from jaxct.reconstruct.asd_pocs import asd_pocs
 from jaxct.reconstruct.bsrem import bsrem
 from jaxct.reconstruct.cgls import cgls
 from jaxct.reconstruct.dip import dip
+from jaxct.reconstruct.diprecon import diprecon
 from jaxct.reconstruct.fbp import fbp
 from jaxct.reconstruct.fdk import fdk
 from jaxct.reconstruct.fista import fista
@@ -39,6 +40,7 @@ __all__ = [
     "cgls",
     "constant_tv_weight",
     "dip",
+    "diprecon",
     "fbp",
     "fdk",
     "fista",

@@ -141,6 +141,12 @@ def adam() -> optax.GradientTransformation:
     return optax.adam(0.01, eps=1e-5)
 
 
+@cache
+def lbfgs() -> optax.GradientTransformation:
+    """With a line search; one for all runs, likewise."""
+    return optax.lbfgs()
+
+
 def _is_float(leaf: Array) -> bool:
     return jnp.issubdtype(leaf.dtype, jnp.floating)
 
