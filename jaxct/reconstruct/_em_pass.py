@@ -7,8 +7,9 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from jaxct.reconstruct._arithmetic import ratio
-from jaxct.reconstruct._poisson import em_step, events_log_likelihood, log_likelihood, pulled_em_step
+from jaxct._arithmetic import ratio
+from jaxct._emission import em_step, pulled_em_step
+from jaxct.reconstruct._poisson import events_log_likelihood, log_likelihood
 from jaxct.reconstruct._subset_sums import kept_sums, sums_of
 from jaxct.reconstruct.run import LinearOperator
 from jaxct.reconstruct.subsets import Subsets

@@ -11,13 +11,14 @@ from flax import nnx
 from jax import Array
 from jax.typing import ArrayLike
 
+from jaxct._arithmetic import norm, ratio
+from jaxct._emission import first_image
 from jaxct.geometry import _validate
-from jaxct.reconstruct._arithmetic import norm, ratio
 from jaxct.reconstruct._checks import check_key, check_nonnegative, check_subsets
 from jaxct.reconstruct._em_pass import EmissionScan, em_pass, emission_scan
 from jaxct.reconstruct._line_search import keeps_differences
 from jaxct.reconstruct._network import Generator, Weights, fit_step, generator, lbfgs, or_one
-from jaxct.reconstruct._poisson import check_counts, check_sensitivity, first_image
+from jaxct.reconstruct._poisson import check_counts, check_sensitivity
 from jaxct.reconstruct.run import LinearOperator, LoopOptions, Result, check_num_iters, iterate
 
 

@@ -7,9 +7,10 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
+from jaxct._emission import first_image
 from jaxct.reconstruct._checks import check_key, check_views
 from jaxct.reconstruct._em_pass import EmissionScan, em_pass, emission_scan
-from jaxct.reconstruct._poisson import check_counts, check_sensitivity, first_image
+from jaxct.reconstruct._poisson import check_counts, check_sensitivity
 from jaxct.reconstruct.run import LoopOptions, Result, iterate
 from jaxct.reconstruct.subsets import ViewOperator, ordered_subsets
 

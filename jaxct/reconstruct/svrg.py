@@ -8,17 +8,11 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
+from jaxct._arithmetic import ratio
+from jaxct._emission import first_image, unseen
 from jaxct.geometry import _validate
-from jaxct.reconstruct._arithmetic import ratio
 from jaxct.reconstruct._checks import check_key, check_nonnegative, check_views
-from jaxct.reconstruct._poisson import (
-    check_counts,
-    first_image,
-    log_likelihood,
-    penalty_of,
-    require_function,
-    unseen,
-)
+from jaxct.reconstruct._poisson import check_counts, log_likelihood, penalty_of, require_function
 from jaxct.reconstruct._static import as_operands
 from jaxct.reconstruct.run import LoopOptions, Result, iterate
 from jaxct.reconstruct.subsets import Subsets, ViewOperator, ordered_subsets
