@@ -56,7 +56,7 @@ def diprecon(
     input: ArrayLike | None = None,
     network: nnx.Module | None = None,
     optimizer: optax.GradientTransformation | None = None,
-    penalty: ArrayLike = 0.03,
+    penalty: ArrayLike = 0.1,
     em_iters: int = 2,
     fit_iters: int = 10,
     warmup: int = 20,
@@ -80,7 +80,8 @@ def diprecon(
     (``<x0, x0> / <1, x0>``), so that f is of the order of 1 whatever the units; and ``rho = penalty <A^T 1, x0> / <x0,
     x0>``, so that the same penalty suits every number of counts and every unit: at 1 the pull is as stiff as the
     surrogate of the likelihood at a voxel of typical value. A small penalty lets x follow its counts (at 0 it is MLEM's
-    iterate and the network looks on), a large one takes small steps from what the network said before.
+    iterate and the network looks on), a large one takes small steps from what the network said before: 0.03 where there
+    are many counts, 0.3 where there are few.
 
     The network stops noise as long as it is not fitted for too long: ``num_iters`` is part of the regularisation.
     ``em_iters`` applications of A and of its transpose an iteration, with ``num_subsets`` passes over all subsets,
