@@ -11,6 +11,7 @@ from jaxct import priors, reconstruct
 from jaxct.reconstruct.admm_tv import admm_tv
 from jaxct.reconstruct.asd_pocs import asd_pocs
 from jaxct.reconstruct.bsrem import bsrem
+from jaxct.reconstruct.dictionary import dictionary_em
 from jaxct.reconstruct.dip import dip
 from jaxct.reconstruct.diprecon import diprecon
 from jaxct.reconstruct.fista import fista
@@ -59,6 +60,7 @@ def weak_threshold(x: Any) -> Any:
     return priors.wavelet_threshold(x, 0.01)
 
 
+ATOMS = np.random.default_rng(3).normal(size=(5, 2, 2))
 SOLVERS = [
     Solver(reconstruct.cgls, {"damping": 0.1}),
     Solver(reconstruct.sirt, {"relaxation": 1.5, "lower": 0.0}),
@@ -69,6 +71,7 @@ SOLVERS = [
     Solver(sart, {"relaxation": 0.5}),
     Solver(mlem, {"background": 0.02}),
     Solver(map_em, {"prior": weak_huber, "curvature": 0.12, "pull": 0.01, "target": 1.0}),
+    Solver(dictionary_em, {"dictionary": ATOMS, "weight": 0.02, "sparsity": 2, "background": 0.02}),
     Solver(admm_tv, {"tv_weight": 0.02, "lower": 0.0}),
     Solver(asd_pocs, {"epsilon": 0.1, "num_subsets": 3}),
     Solver(fista, {"weight": 0.02, "lower": 0.0}),

@@ -10,7 +10,7 @@ import pytest
 
 import jaxct
 from jaxct import VolumeGrid, pet
-from jaxct.cli import INTERRUPTED, USER_ERROR, _pet_events, _pet_scan, run
+from jaxct.cli import INTERRUPTED, USER_ERROR, _pet_events, _pet_scan, _pet_solvers, run
 from jaxct.cli._pet_histogram import sinogram_header
 from jaxct.cli._pet_randoms import expected_randoms
 from jaxct.io import load_volume, open_sinograms, read_petsird_scanner, save_sinograms, save_volume
@@ -93,10 +93,19 @@ def activity(volume):
         ("--method mlem --iters 25 --model multi_ray", 0.03),
         ("--method mlem --iters 25 --model distance_driven", 0.03),
         ("--method map-em --iters 25 --prior-weight 0.05", 0.03),
+        ("--method bsrem --iters 10 --subsets 4 --prior relative-difference --prior-weight 0.05", 0.03),
+        ("--method svrg --iters 10 --subsets 4 --prior huber --prior-weight 0.05", 0.03),
+        ("--method map-em --iters 25 --prior bowsher --prior-image MR --prior-weight 0.05", 0.03),
+        ("--method kem --iters 25 --prior-image MR", 0.03),
+        ("--method kem --iters 6 --subsets 4 --prior-image MR", 0.03),
+        ("--method dictionary --iters 25 --prior-image MR --prior-weight 0.05", 0.03),
         ("--method fbp", 0.06),
     ],
 )
 def test_every_method_finds_the_activity(small, sinogram, tmp_path, options, tolerance):
+    if "MR" in options:
+        save_volume(tmp_path / "mr.nii", 7.0 - CYLINDER.rasterize(GRID), GRID)
+        options = options.replace("MR", str(tmp_path / "mr.nii"))
     if "model" in options:  # of a tube
         save(sinogram, CYLINDER.project(LAYOUT.lors(), oversample=3) * pairs())
     volume = reconstruct(sinogram, tmp_path / "x.npy", f"{WHERE} {options}")
@@ -136,6 +145,38 @@ def test_what_is_in_the_way_is_undone(small, sinogram, tmp_path):
         assert abs(without) < 0.03
 
 
+def test_what_scatters_is_taken_off(small, tmp_path):
+    """Twice as much of it as single scatter is: the tails tell."""
+    image, water = CYLINDER.rasterize(GRID), CYLINDER.rasterize(GRID) / 0.5 * 0.0096
+    save_volume(tmp_path / "mu.nii.gz", water, GRID)
+    lost = np.exp(-np.asarray(jaxct.forward_project(water, LAYOUT.lors(), GRID)))
+    points = pet.scatter.scatter_points(water, GRID, block=3)
+    scatter = 2 * pet.scatter.scatter_sinogram(image, water, GRID, LAYOUT, points=points, spacing=(1, 5.0, 1))
+    efficiency = np.random.default_rng(0).uniform(0.5, 1.0, LAYOUT.shape).astype(np.float32)
+    scan = save(tmp_path / "x.hs", (projections() * lost + scatter) * pairs() * efficiency + 3.0)
+    save(tmp_path / "norm.hs", efficiency)
+    save(tmp_path / "randoms.hs", np.full(LAYOUT.shape, 3.0))
+    options = (
+        f"{WHERE} --iters 6 --subsets 4 --attenuation {tmp_path / 'mu.nii.gz'} --normalisation {tmp_path / 'norm.hs'} "
+        f"--randoms {tmp_path / 'randoms.hs'}"
+    )
+    with_scatter, without = (
+        activity(reconstruct(scan, tmp_path / "x.npy", f"{options} {more}"))[0] for more in ("", "--scatter")
+    )
+    assert with_scatter > 1.1 * 0.5
+    assert without == pytest.approx(0.5, rel=0.03)
+
+
+def test_a_prior_image_may_have_other_voxels(tmp_path):
+    fine = VolumeGrid((18, 48, 48), voxel_size=(1.25, 1.5, 1.5))
+    save_volume(tmp_path / "mr.nii", CYLINDER.rasterize(fine), fine)
+    found = _pet_solvers.read_prior_image(tmp_path / "mr.nii", GRID)
+    assert found.shape == GRID.shape
+    edge = np.abs(found - CYLINDER.rasterize(GRID))
+    assert edge[2:-2].max() < 0.25
+    assert edge[2:-2].mean() < 0.02
+
+
 def test_an_unknown_scanner_is_what_the_header_says(sinogram, tmp_path, capsys):
     header = open_sinograms(sinogram).header
     plain = CYLINDER.project(pet.SinogramLORs(header.lines(), header.planes()))
@@ -144,6 +185,9 @@ def test_an_unknown_scanner_is_what_the_header_says(sinogram, tmp_path, capsys):
         within, _ = activity(reconstruct(scan, tmp_path / "x.npy", f"{WHERE} {method}"))
         assert within == pytest.approx(0.5, rel=0.06)
     assert "--scanner" in fails(capsys, "reconstruct", scan, "-o", tmp_path / "x.npy", "--model", "multi_ray")
+    save_volume(tmp_path / "mu.nii", np.full(GRID.shape, 0.0096, np.float32), GRID)
+    options = ["-o", tmp_path / "x.npy", "--scatter", "--attenuation", tmp_path / "mu.nii"]
+    assert "--scatter: needs crystals" in fails(capsys, "reconstruct", scan, *options)
 
 
 def test_the_usual_grid_covers_the_rings(small, sinogram, tmp_path):
@@ -155,7 +199,7 @@ def test_the_usual_grid_covers_the_rings(small, sinogram, tmp_path):
     assert reconstruct(sinogram, tmp_path / "y.npy", "--iters 1 --voxel-size 5").shape == (4, 18, 18)
 
 
-def test_time_of_flight_of_a_file_is_used(tmp_path):
+def test_time_of_flight_of_a_file_is_used(tmp_path, capsys):
     """Its sigma and its bins: a centred source, seen in few views, stays together along the lines."""
     header = dataclasses.replace(
         sinogram_header(LAYOUT, _pet_scan.ListModeChoice()), num_tof_bins=5, tof_bin_width=20.0, tof_sigma=8.0
@@ -166,6 +210,9 @@ def test_time_of_flight_of_a_file_is_used(tmp_path):
     within, without = activity(volume)
     assert within == pytest.approx(0.5, rel=0.05)
     assert without < 0.02
+    save_volume(tmp_path / "mu.nii", np.full(GRID.shape, 0.0096, np.float32), GRID)
+    options = ["-o", tmp_path / "x.npy", "--scatter", "--attenuation", tmp_path / "mu.nii"]
+    assert "--scatter: for sinograms without time" in fails(capsys, "reconstruct", tmp_path / "tof.hs", *options)
 
 
 # ---- list mode
@@ -317,13 +364,18 @@ def test_efficiencies_of_pairs_are_those_of_their_events(petsird_file):
     np.testing.assert_allclose(_pet_events._efficiencies(found, first, second), event)
 
 
-def test_petsird_becomes_an_image(petsird_file, tmp_path):
+def test_petsird_becomes_an_image(petsird_file, tmp_path, capsys):
     where = "--voxel-size 8,60,60 --shape 3,10,10"
     volume = reconstruct(petsird_file, tmp_path / "x.npy", f"{where} --method mlem --iters 5")
     assert np.isfinite(volume).all()
     assert volume.max() > 0
     again = reconstruct(petsird_file, tmp_path / "y.npy", f"{where} --iters 5 --subsets 1")
     np.testing.assert_allclose(again, volume, rtol=1e-3, atol=1e-6)
+    penalised = reconstruct(petsird_file, tmp_path / "z.npy", f"{where} --method bsrem --iters 2 --subsets 2")
+    assert np.isfinite(penalised).all()
+    assert penalised.max() > 0
+    svrg = ["--method", "svrg"]
+    assert "--method: svrg" in fails(capsys, "reconstruct", petsird_file, "-o", tmp_path / "x.npy", *svrg)
 
 
 def test_modules_with_times_of_their_own_are_refused(tmp_path, capsys):
@@ -364,7 +416,7 @@ def test_transmission_scans_of_counts(tmp_path):
 
 
 def test_ctrl_c_leaves_the_last_image(small, sinogram, tmp_path, monkeypatch, capsys):
-    from jaxct.cli import _pet_reconstruct
+    from jaxct.cli import _pet_solvers
 
     def stopped(*args, **options):
         def strike(iteration, *_):
@@ -373,7 +425,7 @@ def test_ctrl_c_leaves_the_last_image(small, sinogram, tmp_path, monkeypatch, ca
 
         return osem(*args, callback=strike, **options)
 
-    monkeypatch.setattr(_pet_reconstruct, "osem", stopped)
+    monkeypatch.setattr(_pet_solvers, "osem", stopped)
     output = tmp_path / "x.npy"
     arguments = ["pet", "reconstruct", str(sinogram), "-o", str(output), *WHERE.split(), "--iters", "5"]
     assert run([*arguments, "--subsets", "4"]) == INTERRUPTED
@@ -409,6 +461,17 @@ def test_a_checkpoint_is_gone_on_from(small, sinogram, tmp_path):
         ("--psf -3", "--psf"),
         ("--post-filter nan", "--post-filter"),
         ("--prior-weight 1", "--prior-weight"),
+        ("--prior huber", "--prior"),
+        ("--method bsrem --prior gibbs", "--prior"),
+        ("--method map-em --prior relative-difference", "--prior"),
+        ("--method kem", "--prior-image"),
+        ("--method dictionary", "--prior-image"),
+        ("--method bsrem --prior bowsher", "--prior-image"),
+        ("--method kem --prior-image nowhere.nii", "--prior-image"),
+        ("--method kem --prior-image {scan}", "--prior-image"),
+        ("--method bsrem --prior-image {scan}", "--prior-image"),
+        ("--method bsrem --subsets 99", "--subsets"),
+        ("--scatter", "--scatter"),
         ("--voxel-size 0", "--voxel-size"),
         ("--voxel-size 1,2", "--voxel-size"),
         ("--shape 3", "--shape"),
@@ -424,7 +487,8 @@ def test_a_checkpoint_is_gone_on_from(small, sinogram, tmp_path):
     ],
 )
 def test_a_mistake_names_its_option(small, sinogram, tmp_path, capsys, options, named):
-    message = fails(capsys, "reconstruct", sinogram, "-o", tmp_path / "x.npy", *options.split())
+    options = options.format(scan=sinogram).split()
+    message = fails(capsys, "reconstruct", sinogram, "-o", tmp_path / "x.npy", *options)
     assert message.startswith(f"jaxct: error: {named}")
     assert not (tmp_path / "x.npy").exists()
 

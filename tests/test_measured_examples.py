@@ -1,4 +1,4 @@
-"""The study of measured discs from few views and limited angles keeps what it promises, at a smaller size."""
+"""The studies of measured scans from few views and limited angles keep what they promise, at a smaller size."""
 
 from functools import partial
 
@@ -60,3 +60,20 @@ def test_otsu_finds_the_threshold_between_two_classes():
     truth = rng.uniform(size=(40, 40)) > 0.3
     found = script.otsu(np.where(truth, 1.0, 0.0) + 0.1 * rng.normal(size=truth.shape))
     assert jaxct.metrics.mcc(found, truth) > 0.99
+
+
+def test_the_walnut_from_few_views(tmp_path):
+    pytest.importorskip("h5py")
+    script = example("sparse_walnut")
+    scan = script.read_walnut(32)
+    synthetic = script.synthesise(scan, 2, np.random.default_rng(0))
+    assert synthetic.volumes.shape == synthetic.fdk.shape == (2, 32, 32, 32)
+    # What is simulated is as the walnut is: shell, hollow and kernel, in the same units.
+    assert 0.5 < float(jnp.quantile(scan.full, 0.98)) / script.SHELL < 1.5
+    network, losses = script.train(synthetic, 12, (4, 8))
+    assert losses[-1] < losses[0]
+    by = script.methods(network, dip_iters=3)
+    volumes, scores = script.compare(scan, {name: by[name] for name in ("FDK", "TV", "DIP", "network")})
+    assert scores["TV"]["PSNR"] > scores["FDK"]["PSNR"] + 3
+    assert all(np.isfinite(v).all() for v in volumes.values())
+    assert small_picture(script.draw(scan, volumes, scores), tmp_path / "sparse_walnut.png")

@@ -14,6 +14,7 @@ from jaxct.pet.sinograms import (
     arc_correction,
     axial_compression,
     single_slice_rebinning,
+    tof_mashing,
     view_mashing,
 )
 from jaxct.projection import forward_project
@@ -326,6 +327,7 @@ def operators():
         "axial with TOF": axial_compression(timed, coarse(timed, span=2), tof=True),
         "mashing": view_mashing(flat, coarse(flat, mashing=3)),
         "mean mashing with TOF": view_mashing(timed, coarse(timed, mashing=2), mean=True, tof=True),
+        "TOF mashing": tof_mashing(timed, 3),
         "single slice": single_slice_rebinning(gaps),
         "arc": arc_correction(gaps, num_bins=13),
         "arc with TOF": arc_correction(timed, bin_size=9.0, tof=True),
@@ -348,7 +350,7 @@ def test_adjoints_are_exact(name):
     np.testing.assert_array_equal(a.T.T(x), a(x))
 
 
-@pytest.mark.parametrize("name", ["mean mashing with TOF", "single slice", "arc with TOF"])
+@pytest.mark.parametrize("name", ["mean mashing with TOF", "TOF mashing", "single slice", "arc with TOF"])
 def test_operators_compose_with_jit_vmap_and_grad(name):
     a = OPERATORS[name]
     x, y = random(2, (2, *a.in_shape)), random(3, a.out_shape)
@@ -360,7 +362,7 @@ def test_operators_compose_with_jit_vmap_and_grad(name):
     assert relative_error(gradient, a.T(y)) < 1e-6
 
 
-@pytest.mark.parametrize("name", ["axial with TOF", "single slice", "arc"])
+@pytest.mark.parametrize("name", ["axial with TOF", "TOF mashing", "single slice", "arc"])
 def test_subsets_of_views_may_be_traced(name):
     a = OPERATORS[name]
     x = random(4, a.in_shape)
@@ -397,6 +399,25 @@ def test_compressed_counts_are_the_histogram_of_the_larger_span(span, difference
     np.testing.assert_allclose(mean * held[:, None], coarse.histogram(*events), rtol=1e-6)
     mashed = dataclasses.replace(fine, mashing=4)
     np.testing.assert_array_equal(view_mashing(fine, mashed)(counts), mashed.histogram(*events))
+
+
+def test_mashed_time_bins_are_those_of_a_coarser_timing():
+    """Of counts bit for bit, of projections in all three directions of what is merged."""
+    fine = ring(timing=Timing(500.0, 150.0, 12)).layout(span=3, num_bins=9)
+    coarse, merge = fine.tof_mashed(3), tof_mashing(fine, 3)
+    assert coarse.scanner.timing == Timing(500.0, 450.0, 4)
+    assert merge.out_shape == coarse.lors().projection_shape
+    rng = np.random.default_rng(6)
+    a, b = rng.integers(24, size=(2, 2000))
+    ring_a, ring_b = rng.integers(5, size=(2, 2000))
+    time = rng.integers(12, size=2000)
+    counts = merge(fine.histogram(a, ring_a, b, ring_b, tof_bin=time))
+    np.testing.assert_array_equal(counts, coarse.histogram(a, ring_a, b, ring_b, tof_bin=time // 3))
+    grid = jaxct.VolumeGrid((3, 8, 8), (8.0, 12.0, 12.0), center=(0.0, 7.0, -9.0))
+    image = random(7, grid.shape)
+    wide = forward_project(image, coarse.lors(), grid)
+    assert relative_error(merge(forward_project(image, fine.lors(), grid)), wide) < 1e-5
+    assert ge_discovery_690().layout().tof_mashed(11).scanner.timing == ge_discovery_690(tof_mashing=11).timing
 
 
 def test_compression_of_spans_that_nest():
@@ -527,6 +548,10 @@ def test_what_does_not_fit_an_operator_is_refused():
         view_mashing(dataclasses.replace(flat, mashing=2), dataclasses.replace(flat, mashing=3))
     with pytest.raises(ValueError, match="bin_size"):
         arc_correction(flat, bin_size=-1.0)
+    with pytest.raises(ValueError, match=r"layout: .* has no timing"):
+        tof_mashing(flat, 3)
+    with pytest.raises(ValueError, match="tof_mashing must divide the number of TOF bins, 3, got 2"):
+        tof_mashing(dataclasses.replace(flat, scanner=ring(timing=Timing(500.0, 300.0, 3))), 2)
     with pytest.raises(ValueError, match="no timing"):
         flat.histogram([0], [0], [12], [0], tof_bin=[0])
     with pytest.raises(ValueError, match="crystal_a must lie in"):

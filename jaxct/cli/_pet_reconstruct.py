@@ -3,17 +3,17 @@
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from jaxct import io, priors
-from jaxct.cli import INTERRUPTED
+from jaxct import io
+from jaxct.cli import INTERRUPTED, _pet_solvers
 from jaxct.cli._pet_fbp import parallel_sinograms
 from jaxct.cli._pet_randoms import expected_randoms
-from jaxct.cli._pet_scan import Emission, ListModeChoice, open_emission, read_sinograms
+from jaxct.cli._pet_scan import Emission, ListModeChoice, open_emission, read_sinograms, read_volume
+from jaxct.cli._pet_scatter import check_scatter, expected_scatter
 from jaxct.cli.reconstruct import describe_grid, run_iterations
 from jaxct.cli.report import Report
 from jaxct.filters import WINDOWS
@@ -22,13 +22,11 @@ from jaxct.io.volume import check_ending
 from jaxct.operators import Diagonal, GaussianBlur, fwhm_to_sigma
 from jaxct.pet import physics
 from jaxct.projection import Projector
-from jaxct.reconstruct import LoopOptions, Result, fbp, mlem, osem
-from jaxct.reconstruct.map_em import map_em
+from jaxct.reconstruct import fbp
 
-EMISSION_METHODS = ("osem", "mlem", "map-em", "fbp")
+EMISSION_METHODS = (*_pet_solvers.METHODS, "fbp")
 TRANSMISSION_METHODS = ("mltr", "fbp")
 MODELS = ("joseph", "siddon", "multi_ray", "distance_driven")
-SUBSETS = 14
 # Attenuation above this, per mm, is one per cm: bone has 0.017, and steel 0.06.
 _MOST_ATTENUATION = 0.07
 
@@ -51,6 +49,9 @@ class Request:
     attenuation: Path | None = None
     normalisation: Path | None = None
     randoms: str = ""
+    scatter: bool = False
+    prior: str = ""
+    prior_image: Path | None = None
     prior_weight: float | None = None
     window: str = ""
     post_filter: float | None = None
@@ -108,6 +109,7 @@ def _check_outputs(request: Request) -> None:
         ("--grid", request.grid),
         ("--attenuation", request.attenuation),
         ("--normalisation", request.normalisation),
+        ("--prior-image", request.prior_image),
         ("--blank", request.blank),
         ("--description", request.description),
     ):
@@ -120,12 +122,15 @@ def _check_choices(request: Request) -> None:
         ("--method", request.method, tuple(dict.fromkeys(EMISSION_METHODS + TRANSMISSION_METHODS))),
         ("--model", request.model, MODELS),
         ("--window", request.window, tuple(WINDOWS)),
+        ("--prior", request.prior, _pet_solvers.PRIORS),
     ):
         if value and value not in known:
             raise ValueError(f"{option}: expected one of {', '.join(known)}, got {value!r}")
     for option, length in (("--psf", request.psf), ("--post-filter", request.post_filter)):
         if length is not None and not 0 <= length < 1000:
             raise ValueError(f"{option}: expected a length in mm, got {length}")
+    if request.scatter and request.attenuation is None:
+        raise ValueError("--scatter: needs --attenuation, a map of what scatters")
     if request.grid is not None and (request.voxel_size or request.shape):
         raise ValueError("--grid: the file has voxel size and shape; leave --voxel-size and --shape out")
 
@@ -145,13 +150,14 @@ def check_takes(request: Request, method: str, takes: dict[str, tuple[str, ...]]
             raise ValueError(f"{option}: for {', '.join(methods) or 'emission scans'}, not for {method}")
 
 
-_ITERATIVE = ("osem", "mlem", "map-em")
+_ITERATIVE = _pet_solvers.METHODS
 _TAKES = {
     "iters": _ITERATIVE,
-    "subsets": ("osem",),
+    "subsets": _pet_solvers.BY_SUBSETS,
     "model": _ITERATIVE,
     "psf": _ITERATIVE,
-    "prior_weight": ("map-em",),
+    "prior": _pet_solvers.PENALISED,
+    "prior_weight": (*_pet_solvers.PENALISED, "dictionary"),
     "tolerance": _ITERATIVE,
     "checkpoint": _ITERATIVE,
     "window": ("fbp",),
@@ -165,6 +171,26 @@ def _reconstruct_emission(request: Request, report: Report) -> tuple[str, np.nda
     if method not in EMISSION_METHODS:
         raise ValueError(f"--method: {method} is for transmission scans; expected {', '.join(EMISSION_METHODS)}")
     check_takes(request, method, _TAKES)
+    _pet_solvers.check_prior(request, method)
+    scan, grid = _opened(request, method, report)
+    prior_image = None if request.prior_image is None else _pet_solvers.read_prior_image(request.prior_image, grid)
+    system = _system(request, scan, grid, report)
+    if method == "fbp":
+        with report.stage("FBP"):
+            sinograms, beam = parallel_sinograms(scan, system.factors, system.background)
+            image = fbp(sinograms, beam, grid, window=request.window or "hann")
+            return method, np.asarray(image), grid, True
+    sensitivity = _sensitivity(request, scan, grid, report)
+    problem = _pet_solvers.Problem(system.operator, scan.data, grid, system.background, sensitivity, prior_image)
+    with report.stage(f"prepare {method}"):
+        solve = _pet_solvers.solver(request, method, problem)
+    iters = _pet_solvers.num_iters(request, method)
+    volume, done = run_iterations(solve, method, iters, request.tolerance, request.checkpoint, report)
+    return method, volume, grid, done
+
+
+def _opened(request: Request, method: str, report: Report) -> tuple[Emission, VolumeGrid]:
+    """The scan and the image's grid, if they go with the other options."""
     with report.stage(f"read {request.scan.name}"):
         scan = open_emission(request.scan, request.scanner, request.list_mode)
     report.line(scan.name)
@@ -177,33 +203,47 @@ def _reconstruct_emission(request: Request, report: Report) -> tuple[str, np.nda
         raise ValueError(
             f"--model: {request.model} needs the widths of crystals, which --scanner knows; joseph does not"
         )
-    factors = _factors(request, scan, report)
-    background = _background(request, scan, report)
-    if method == "fbp":
-        with report.stage("FBP"):
-            sinograms, beam = parallel_sinograms(scan, factors, background)
-            image = fbp(sinograms, beam, grid, window=request.window or "hann")
-            return method, np.asarray(image), grid, True
+    _pet_solvers.check_data(request, method, len(scan.data), events=scan.sensitivity is not None)
+    if request.scatter:
+        check_scatter(scan)
+    return scan, grid
+
+
+class _System(NamedTuple):
+    """The operator, what its lines are worth, and what is expected besides the image."""
+
+    operator: Any
+    factors: tuple[np.ndarray, ...]
+    background: np.ndarray | None
+
+
+def _system(request: Request, scan: Emission, grid: VolumeGrid, report: Report) -> _System:
+    mu, worth = _attenuation(request, scan), _worth(request, scan)
+    background = _randoms(request, scan, report)
+    if mu is None:
+        return _System(_operator(request, scan, grid, worth), worth, background)
+    through = _attenuation_factors(scan, *mu, report)
+    factors = (*worth, through)
     operator = _operator(request, scan, grid, factors)
-    sensitivity = None
-    if scan.sensitivity is not None:
-        with report.stage("sensitivity"):
-            sensitivity = jax.block_until_ready(scan.sensitivity(grid, request.model or "joseph"))
-            if request.psf:
-                sensitivity = GaussianBlur(grid, fwhm_to_sigma(request.psf))(sensitivity)
-    iters = request.iters or (3 if method == "osem" else 20)
-    solve = _solver(request, method, operator, scan.data, background, sensitivity, iters)
-    volume, done = run_iterations(solve, method, iters, request.tolerance, request.checkpoint, report)
-    return method, volume, grid, done
+    if request.scatter:
+        scatter = expected_scatter(scan, operator, grid, *mu, worth, through, background, report)
+        background = scatter if background is None else background + scatter
+    return _System(operator, factors, background)
+
+
+def _sensitivity(request: Request, scan: Emission, grid: VolumeGrid, report: Report) -> jax.Array | None:
+    """Of events; None of sinograms, whose system knows it."""
+    if scan.sensitivity is None:
+        return None
+    with report.stage("sensitivity"):
+        found = jax.block_until_ready(scan.sensitivity(grid, request.model or "joseph"))
+    return GaussianBlur(grid, fwhm_to_sigma(request.psf))(found) if request.psf else found
 
 
 def choose_grid(request: Request, usual: VolumeGrid) -> VolumeGrid:
     """The grid that the options ask for; without ``--shape`` it covers what the usual one does."""
     if request.grid is not None:
-        found = io.load_volume(request.grid).grid
-        if found is None:
-            raise ValueError(f"--grid: {request.grid} does not say where its voxels lie")
-        return found
+        return read_volume(request.grid, "--grid")[1]
     axes = usual.ndim
     sizes = np.asarray(usual.voxel_size, np.float64)
     if request.voxel_size:
@@ -239,31 +279,36 @@ def _check_fit(scan: Emission, grid: VolumeGrid, report: Report) -> None:
         report.line(f"  problem: {problem}")
 
 
-def _factors(request: Request, scan: Emission, report: Report) -> tuple[np.ndarray, ...]:
-    """What lines are worth: pairs of crystals, efficiencies, attenuation."""
-    factors = list(scan.factors)
-    if request.normalisation is not None:
-        factors.append(_beside(request.normalisation, "--normalisation", scan))
-    if request.attenuation is not None:
-        if scan.sensitivity is not None:
-            raise ValueError("--attenuation: not for single events, whose sensitivity is made without it")
-        volume, grid = io.load_volume(request.attenuation)
-        if grid is None:
-            raise ValueError(f"--attenuation: {request.attenuation} does not say where its voxels lie")
-        mu = np.asarray(volume, np.float32)
-        if mu.min() < 0 or np.percentile(mu, 99.9) > _MOST_ATTENUATION:
-            raise ValueError(
-                f"--attenuation: expected attenuation at 511 keV in 1/mm (water: 0.0096), got {mu.min():.4g} to "
-                f"{mu.max():.4g}"
-            )
-        with report.stage("attenuation"):
-            lines = Projector(dataclasses.replace(scan.lors, tof=None), grid)  # type: ignore[type-var]
-            values = np.asarray(physics.attenuation_factors(lines, mu))
-        factors.append(values if scan.lors.tof is None else values[..., None])
-    return tuple(factors)
+def _worth(request: Request, scan: Emission) -> tuple[np.ndarray, ...]:
+    """What lines are worth beside attenuation: pairs of crystals, efficiencies."""
+    if request.normalisation is None:
+        return scan.factors
+    return (*scan.factors, _beside(request.normalisation, "--normalisation", scan))
 
 
-def _background(request: Request, scan: Emission, report: Report) -> np.ndarray | None:
+def _attenuation(request: Request, scan: Emission) -> tuple[np.ndarray, VolumeGrid] | None:
+    """The map and its grid."""
+    if request.attenuation is None:
+        return None
+    if scan.sensitivity is not None:
+        raise ValueError("--attenuation: not for single events, whose sensitivity is made without it")
+    mu, grid = read_volume(request.attenuation, "--attenuation")
+    if mu.min() < 0 or np.percentile(mu, 99.9) > _MOST_ATTENUATION:
+        raise ValueError(
+            f"--attenuation: expected attenuation at 511 keV in 1/mm (water: 0.0096), got {mu.min():.4g} to "
+            f"{mu.max():.4g}"
+        )
+    return mu, grid
+
+
+def _attenuation_factors(scan: Emission, mu: np.ndarray, grid: VolumeGrid, report: Report) -> np.ndarray:
+    with report.stage("attenuation"):
+        lines = Projector(dataclasses.replace(scan.lors, tof=None), grid)  # type: ignore[type-var]
+        values = np.asarray(physics.attenuation_factors(lines, mu))
+    return values if scan.lors.tof is None else values[..., None]
+
+
+def _randoms(request: Request, scan: Emission, report: Report) -> np.ndarray | None:
     if not request.randoms:
         return None
     if request.randoms == "delayeds":
@@ -301,59 +346,3 @@ def _operator(request: Request, scan: Emission, grid: VolumeGrid, factors: tuple
     for factor in factors:
         operator = Diagonal(factor, scan.data.shape) @ operator
     return operator @ GaussianBlur(grid, fwhm_to_sigma(request.psf)) if request.psf else operator
-
-
-def _solver(
-    request: Request,
-    method: str,
-    A: Any,  # noqa: N803
-    data: np.ndarray,
-    background: np.ndarray | None,
-    sensitivity: jax.Array | None,
-    iters: int,
-) -> Callable[[LoopOptions], Result]:
-    known: dict[str, Any] = {"background": background, "sensitivity": sensitivity, "num_iters": iters}
-    if method == "osem":
-        subsets = request.subsets or _usual_subsets(len(data))
-        if subsets > len(data):
-            raise ValueError(f"--subsets: at most as many as views, {len(data)}, got {subsets}")
-        return lambda loop: osem(A, data, num_subsets=subsets, **known, **loop)
-    if method == "mlem":
-        return lambda loop: mlem(A, data, **known, **loop)
-    spacing = np.asarray(A.factors[-1].grid.voxel_size if hasattr(A, "factors") else A.grid.voxel_size)
-    return lambda loop: _map_em(A, data, request.prior_weight, spacing / spacing.min(), known, loop)
-
-
-def _map_em(
-    A: Any,  # noqa: N803
-    data: np.ndarray,
-    weight: float | None,
-    spacing: np.ndarray,
-    known: dict[str, Any],
-    loop: LoopOptions,
-) -> Result:
-    """With a quadratic penalty on differences, its weight in units of the data's curvature at a uniform image."""
-    sums = known["sensitivity"]
-    sums = A.T(jnp.ones(A.out_shape)) if sums is None else sums
-    net = float(np.sum(data, dtype=np.float64))
-    if known["background"] is not None:
-        net = max(net - float(np.sum(known["background"], dtype=np.float64)), 0.05 * net)
-    bend = priors.pair_curvature(A.in_shape, spacing=spacing)
-    seen = sums > 0.1 * sums.max()
-    unit = float(jnp.mean(sums, where=seen) * jnp.sum(sums, where=seen) / net / jnp.mean(bend))
-    strength = (PRIOR_WEIGHT if weight is None else weight) * unit
-
-    def prior(x: jax.Array) -> jax.Array:
-        return strength * priors.quadratic(x, spacing=spacing)
-
-    return map_em(A, data, prior=prior, curvature=strength * bend, **known, **loop)
-
-
-PRIOR_WEIGHT = 0.1
-
-
-def _usual_subsets(views: int) -> int:
-    """The largest number up to :data:`SUBSETS` that divides the views; of events, that number."""
-    if views > 1000:
-        return SUBSETS
-    return max(n for n in range(1, min(SUBSETS, views) + 1) if views % n == 0)

@@ -128,6 +128,17 @@ def read_sinograms(path: Path, option: str) -> tuple[np.ndarray, io.SinogramHead
     return np.asarray(stored, np.float32), header
 
 
+def read_volume(path: Path, option: str) -> tuple[np.ndarray, VolumeGrid]:
+    """A volume that an option names, as float32, and where its voxels lie."""
+    try:
+        volume, grid = io.load_volume(path)
+    except ValueError as error:
+        raise ValueError(f"{option}: {error}") from error
+    if grid is None:
+        raise ValueError(f"{option}: {path} does not say where its voxels lie")
+    return np.asarray(volume, np.float32), grid
+
+
 def _sinograms(path: Path, scanner: str) -> Emission:
     data, header = read_sinograms(path, "SCAN")
     if header.arc_corrected and scanner:

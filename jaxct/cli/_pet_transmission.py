@@ -27,6 +27,9 @@ _TAKES: dict[str, tuple[str, ...]] = {
     "attenuation": (),
     "normalisation": (),
     "randoms": (),
+    "scatter": (),
+    "prior": (),
+    "prior_image": (),
     "prior_weight": (),
 }
 _FLOOR = 0.5  # counts that no counts stand for in a logarithm

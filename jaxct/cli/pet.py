@@ -63,13 +63,22 @@ def reconstruct(
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Volume: .nii, .nii.gz, .hv, .tif, .h5 or .npy.")],
     method: Annotated[
-        str, typer.Option(help="osem (the default), mlem, map-em, fbp; of transmission scans mltr (the default), fbp.")
+        str,
+        typer.Option(
+            help="osem (the default), mlem, map-em, bsrem, svrg, kem, dictionary, fbp; of transmission scans mltr (the "
+            "default), fbp."
+        ),
     ] = "",
     iters: Annotated[
         int | None,
-        typer.Option("--iters", "--iterations", min=1, help="Iterations; by default 3 of osem, 5 of mltr, else 20."),
+        typer.Option(
+            "--iters",
+            "--iterations",
+            min=1,
+            help="Iterations: 3 of osem, 10 of bsrem and svrg, 5 of mltr, else 20.",
+        ),
     ] = None,
-    subsets: Annotated[int | None, typer.Option(min=1, help="Subsets of the views, of osem and mltr.")] = None,
+    subsets: Annotated[int | None, typer.Option(min=1, help="Of the views, of osem, bsrem, svrg, kem, mltr.")] = None,
     scanner: _Scanner = "",
     grid: Annotated[Path | None, typer.Option(help="A volume whose voxels to take.")] = None,
     voxel_size: Annotated[str, typer.Option(metavar="MM|Z,Y,X", help="Voxel size in mm.")] = "",
@@ -87,8 +96,22 @@ def reconstruct(
     randoms: Annotated[
         str, typer.Option(metavar="delayeds|FILE", help="Mean of the randoms: from the list's delayeds, or sinograms.")
     ] = "",
+    scatter: Annotated[
+        bool,
+        typer.Option("--scatter", help="Simulate single scatter, of the attenuation map."),
+    ] = False,
+    prior: Annotated[
+        str,
+        typer.Option(
+            help="Of map-em, bsrem, svrg: quadratic (the default), huber, relative-difference (not of map-em), bowsher."
+        ),
+    ] = "",
+    prior_image: Annotated[
+        Path | None, typer.Option(help="An MR or CT volume of the patient: of kem, dictionary and the prior bowsher.")
+    ] = None,
     prior_weight: Annotated[
-        float | None, typer.Option(min=0, help="Of map-em's quadratic penalty, beside the data's curvature; 0.1.")
+        float | None,
+        typer.Option(min=0, help="Of the prior or the dictionary, its curvature beside that of the data; 0.1."),
     ] = None,
     window: Annotated[str, typer.Option(help="Of fbp: ram-lak, shepp-logan, cosine, hamming or hann.")] = "",
     post_filter: Annotated[float | None, typer.Option(help="Blur the image at the end: FWHM in mm.")] = None,
@@ -127,6 +150,9 @@ def reconstruct(
         attenuation=attenuation,
         normalisation=normalisation,
         randoms=randoms,
+        scatter=scatter,
+        prior=prior,
+        prior_image=prior_image,
         prior_weight=prior_weight,
         window=window,
         post_filter=post_filter,

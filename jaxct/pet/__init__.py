@@ -10,6 +10,7 @@ from jaxct.pet.sinograms import (
     arc_correction,
     axial_compression,
     single_slice_rebinning,
+    tof_mashing,
     view_mashing,
 )
 
@@ -33,5 +34,6 @@ __all__ = [
     "scatter",
     "simulate",
     "single_slice_rebinning",
+    "tof_mashing",
     "view_mashing",
 ]

@@ -1,4 +1,4 @@
-"""Linear operators between sinograms of one scanner: axial compression, mashing of views, arc correction."""
+"""Linear operators between sinograms of one scanner: axial compression, mashing, arc correction."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Rebinning:
         weight: of the same shape.
         transposed_index: (inputs, most entries), or with views in front.
         transposed_weight: of the same shape.
-        axis: 0 for views, 1 for planes, 2 for bins.
+        axis: 0 for views, 1 for planes, 2 for bins, 3 for those of time of flight.
         in_shape: of x.
         out_shape: of y.
     """
@@ -161,6 +161,27 @@ def view_mashing(fine: SinogramLayout, coarse: SinogramLayout, *, mean: bool = F
         raise ValueError(f"coarse: its mashing must be a multiple of fine's, {fine.mashing}, got {coarse.mashing}")
     views = np.arange(fine.num_views)
     return _merge(0, views, views // (coarse.mashing // fine.mashing), fine, coarse, mean, tof)
+
+
+def tof_mashing(layout: SinogramLayout, bins: int) -> Rebinning:
+    """Merges neighbouring bins of time of flight.
+
+    The projections of ``layout.tof_mashed(bins)`` are what this makes of those of the layout: the probabilities of bins
+    side by side add up to that of one as wide as all.
+
+    Args:
+        layout: the layout that is put in, of a scanner that measures times.
+        bins: how many become one; divides their number.
+
+    Raises:
+        ValueError, TypeError: a scanner without timing, a number that does not divide that of its bins.
+    """
+    wide, fine = layout.tof_mashed(bins).scanner.timing, layout.scanner.timing
+    assert fine is not None
+    assert wide is not None, "tof_mashed has looked"
+    source = np.arange(fine.num_bins)
+    in_shape, out_shape = ((*layout.shape, timing.num_bins) for timing in (fine, wide))
+    return _rebinning(3, [(source, source // bins, np.ones(len(source)))], in_shape, out_shape)
 
 
 def single_slice_rebinning(layout: SinogramLayout, *, mean: bool = True, tof: bool = False) -> Rebinning:

@@ -71,7 +71,8 @@ def ge_discovery_690(tof_mashing: int = 1) -> Scanner:
 
     32 flat modules of 18 crystals in a ring, inner radius 405.1 mm, on which the crystals are spread evenly; photons
     are detected 9.4 mm behind the faces; rings every 6.54 mm. 288 views of 381 bins; 553 planes, all ring differences
-    with GE's span 2. 55 TOF bins of 89 ps. Image 49 x 180 x 180 at 3.27 mm.
+    with GE's span 2. 55 TOF bins of 89 ps. Image 49 x 180 x 180 at 3.27 mm. Crystals are counted from -y; STIR turns the
+    ring by 5.02 degrees, in doubt about the direction.
 
     Args:
         tof_mashing: number of TOF bins merged into one, 1, 5, 11 or 55.
@@ -106,6 +107,7 @@ def ge_discovery_mi(tof_mashing: int = 1) -> Scanner:
     34 flat modules of 16 crystals, 4.03125 mm apart, inner radius 372.05 mm; photons are detected 8.51 mm behind the
     faces. Along z four blocks of 9 crystals, 5.32 mm apart, with gaps of 2.8 mm. 272 views of 415 bins; 1261 planes,
     all ring differences with GE's span 2. 29 TOF bins of 169.3 ps. Image 71 x 256 x 256 at 2.79 x 2.734 x 2.734 mm.
+    STIR has rings 5.52 mm apart all along, a depth of 9.4 mm, and turns the ring by 4.4 degrees.
 
     Args:
         tof_mashing: number of TOF bins merged into one, 1 or 29.

@@ -18,6 +18,7 @@ from jaxct.pet._rebinning import (
     arc_correction,
     axial_compression,
     single_slice_rebinning,
+    tof_mashing,
     view_mashing,
 )
 from jaxct.pet._scanner import Scanner
@@ -29,6 +30,7 @@ __all__ = [
     "arc_correction",
     "axial_compression",
     "single_slice_rebinning",
+    "tof_mashing",
     "view_mashing",
 ]
 
@@ -168,6 +170,18 @@ class SinogramLayout:
         taken = self.ring_pairs[..., :1] >= 0
         z = np.where(taken, self.scanner.rings[self.ring_pairs], 0)
         return _fixed(z.sum(1) / taken.sum(1))
+
+    def tof_mashed(self, bins: int) -> SinogramLayout:
+        """With so many neighbouring bins of time of flight merged into one, as :func:`tof_mashing` merges them.
+
+        Raises:
+            ValueError, TypeError: for a scanner without timing, a number that does not divide that of its bins.
+        """
+        timing = self.scanner.timing
+        if timing is None:
+            raise ValueError(f"layout: {self.scanner.name} has no timing, and no TOF bins to merge")
+        scanner = dataclasses.replace(self.scanner, timing=timing.mashed(bins))
+        return dataclasses.replace(self, scanner=scanner)
 
     def lors(self, *, tof: bool = True) -> SinogramLORs:
         """The lines of response through the middle of each bin.

@@ -5,6 +5,7 @@ from jaxct.reconstruct.admm_tv import admm_tv
 from jaxct.reconstruct.asd_pocs import asd_pocs
 from jaxct.reconstruct.bsrem import bsrem
 from jaxct.reconstruct.cgls import cgls
+from jaxct.reconstruct.dictionary import dictionary_em, learn_dictionary
 from jaxct.reconstruct.dip import dip
 from jaxct.reconstruct.diprecon import diprecon
 from jaxct.reconstruct.fbp import fbp
@@ -39,6 +40,7 @@ __all__ = [
     "bsrem",
     "cgls",
     "constant_tv_weight",
+    "dictionary_em",
     "dip",
     "diprecon",
     "fbp",
@@ -47,6 +49,7 @@ __all__ = [
     "implicit",
     "kem",
     "landweber",
+    "learn_dictionary",
     "lsmr",
     "lsqr",
     "map_em",

@@ -24,6 +24,12 @@ def check_relaxation(relaxation: ArrayLike) -> Array:
     return value
 
 
+def check_positive(name: str, value: ArrayLike, dtype: Any) -> Array:
+    """A number above 0."""
+    with jax.ensure_compile_time_eval():
+        return _validate.scalar(name, value, positive=True).astype(dtype)
+
+
 def check_bounds(
     lower: ArrayLike | None, upper: ArrayLike | None, shape: tuple[int, ...], dtype: Any
 ) -> tuple[Array | None, Array | None]:

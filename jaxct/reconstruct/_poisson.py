@@ -1,6 +1,6 @@
 """What algorithms for counts share: checks and the likelihood."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -8,9 +8,20 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from jaxct._divergence import kullback_leibler
-from jaxct.reconstruct._checks import check_nonnegative, require_nonnegative
-from jaxct.reconstruct._static import restored
+from jaxct.reconstruct._checks import check_key, check_nonnegative, check_views, require_nonnegative
+from jaxct.reconstruct._static import as_operands, restored
 from jaxct.reconstruct.run import LinearOperator, check_data
+from jaxct.reconstruct.subsets import Subsets, ViewOperator, ordered_subsets
+
+
+class CountsBySubsets(NamedTuple):
+    """What algorithms that take the views by subsets are given, checked; the background has an entry for each ray."""
+
+    data: Array
+    init: Array | None
+    background: Array | None
+    subsets: Subsets
+    key: Array
 
 
 def check_counts(
@@ -27,6 +38,23 @@ def check_counts(
     if background is not None:
         background = check_nonnegative("background", background, tuple(A.out_shape), counts.dtype)
     return counts, start, background
+
+
+def check_counts_by_subsets(
+    A: ViewOperator,  # noqa: N803
+    data: ArrayLike,
+    init: ArrayLike | None,
+    background: ArrayLike | None,
+    num_subsets: int,
+    order: str,
+    key: Array | None,
+) -> CountsBySubsets:
+    """As :func:`check_counts`, with subsets of A's views, and a key for what is random about them."""
+    subsets = ordered_subsets(check_views(A), num_subsets, order=order)
+    key = check_key(key)
+    counts, start, background = check_counts(A, data, init, background)
+    background = None if background is None else jnp.broadcast_to(background, A.out_shape)
+    return CountsBySubsets(counts, start, background, subsets, jax.random.key(0) if key is None else key)
 
 
 def log_likelihood(data: Array, expected: Array) -> Array:
@@ -70,6 +98,17 @@ def check_prior(
         raise ValueError(f"prior and curvature belong together, got prior {prior!r} and curvature {curvature!r}")
     require_function("prior", prior)
     return check_nonnegative("curvature", 0.0 if curvature is None else curvature, tuple(A.in_shape), dtype)
+
+
+def check_any_prior(
+    A: LinearOperator,  # noqa: N803
+    prior: Any,
+    curvature: ArrayLike,
+    dtype: jnp.dtype,
+) -> tuple[Any, Array]:
+    """A prior as an operand, and a curvature that it need not have."""
+    require_function("prior", prior)
+    return as_operands(prior), check_nonnegative("curvature", curvature, tuple(A.in_shape), dtype)
 
 
 def require_function(name: str, value: Any) -> None:

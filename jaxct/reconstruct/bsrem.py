@@ -11,19 +11,18 @@ from jax.typing import ArrayLike
 from jaxct._arithmetic import ratio, reciprocal
 from jaxct._emission import first_image
 from jaxct.geometry import _validate
-from jaxct.reconstruct._checks import check_key, check_nonnegative, check_views
+from jaxct.reconstruct._checks import check_nonnegative, check_positive
 from jaxct.reconstruct._poisson import (
-    check_counts,
+    check_any_prior,
+    check_counts_by_subsets,
     check_sensitivity,
     events_log_likelihood,
     log_likelihood,
     penalty_of,
-    require_function,
 )
-from jaxct.reconstruct._static import as_operands
 from jaxct.reconstruct._subset_sums import kept_sums, sums_of
 from jaxct.reconstruct.run import LoopOptions, Result, iterate
-from jaxct.reconstruct.subsets import Subsets, ViewOperator, ordered_subsets
+from jaxct.reconstruct.subsets import Subsets, ViewOperator
 
 LEAST = 1e-6
 """Of the uniform image: where a step that leads below zero ends, so that the next one can lead back."""
@@ -128,33 +127,24 @@ def bsrem(
         "Fast EM-like methods for maximum a posteriori estimates in emission tomography", IEEE Trans. Med. Imaging 20
         (2001) 280-288.
     """
-    subsets = ordered_subsets(check_views(A), num_subsets, order=order)
-    key = check_key(key)
-    data, init, background = check_counts(A, data, init, background)
-    background = None if background is None else jnp.broadcast_to(background, A.out_shape)
-    require_function("prior", prior)
+    checked = check_counts_by_subsets(A, data, init, background, num_subsets, order, key)
+    data, init, background, subsets, key = checked
     shape, dtype = tuple(A.in_shape), data.dtype
+    penalty, bend = check_any_prior(A, prior, curvature, dtype)
     given = check_sensitivity(A, sensitivity, dtype)
-    bend = check_nonnegative("curvature", curvature, shape, dtype)
-    first, shorter = _positive("relaxation", relaxation).astype(dtype), _positive("decay", decay).astype(dtype)
+    first, shorter = check_positive("relaxation", relaxation, dtype), check_positive("decay", decay, dtype)
     sums = A.T(jnp.ones(A.out_shape, dtype)) if given is None else given
     bound = jnp.sum(data) * reciprocal(sums) if upper is None else _upper(upper, shape, dtype)
     # Voxels of the mask, and those that nothing sees, are bound to zero.
     volume = first_image(data, init, sums)
     bound = jnp.where(volume > 0, bound, 0)
     least = jnp.minimum(LEAST * ratio(jnp.sum(data), jnp.sum(sums)), bound / 2)
-    state = BSREMState(volume, jnp.zeros((), dtype), jax.random.key(0) if key is None else key)
+    state = BSREMState(volume, jnp.zeros((), dtype), key)
     kept = kept_sums(A, subsets, dtype) if given is None else None
-    penalty = as_operands(prior)
     operands = _Operands(A, data, background, sums, kept, given, bound, least, penalty, bend, first, shorter, subsets)
     label = "BSREM in random order" if subsets.random else "BSREM"
     state, history = iterate(_pass, state, operands, num_iters=num_iters, label=label, **loop)
     return Result(state.volume, history)
-
-
-def _positive(name: str, value: ArrayLike) -> Array:
-    with jax.ensure_compile_time_eval():  # inside jit, too, a number is looked at now
-        return _validate.scalar(name, value, positive=True)
 
 
 def _upper(value: ArrayLike, shape: tuple[int, ...], dtype: Any) -> Array:

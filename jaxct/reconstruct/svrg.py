@@ -11,11 +11,10 @@ from jax.typing import ArrayLike
 from jaxct._arithmetic import ratio
 from jaxct._emission import first_image, unseen
 from jaxct.geometry import _validate
-from jaxct.reconstruct._checks import check_key, check_nonnegative, check_views
-from jaxct.reconstruct._poisson import check_counts, log_likelihood, penalty_of, require_function
-from jaxct.reconstruct._static import as_operands
+from jaxct.reconstruct._checks import check_nonnegative, check_positive
+from jaxct.reconstruct._poisson import check_any_prior, check_counts_by_subsets, log_likelihood, penalty_of
 from jaxct.reconstruct.run import LoopOptions, Result, iterate
-from jaxct.reconstruct.subsets import Subsets, ViewOperator, ordered_subsets
+from jaxct.reconstruct.subsets import Subsets, ViewOperator
 
 LEAST = 1e-6
 """Of the uniform image: added to the image in the preconditioner, so that what is zero can grow again."""
@@ -87,7 +86,7 @@ def svrg(
         num_subsets: S, from 1 to the number of views.
         prior: a differentiable function of the image with a scalar value, of strength and all; none if None.
         curvature: about the diagonal of the prior's Hessian, not negative, broadcasting to ``A.in_shape``: shortens
-            steps where the prior is strong.
+            steps where the prior is strong. 0 leaves the steps of OSEM, which a strong prior makes too long at first.
         step: a of the first pass, positive. With 1 a subset's own step is that of OSEM.
         decay: a is ``step / (1 + decay n)`` in pass n; 0 for steps of one length.
         refresh: passes from one computation of all gradients to the next (static).
@@ -117,14 +116,10 @@ def svrg(
         Burger, F. Kotasidis and K. Thielemans, "An investigation of stochastic variance reduction algorithms for
         relative difference penalized 3D PET image reconstruction", IEEE Trans. Med. Imaging 42 (2023) 29-41.
     """
-    subsets = ordered_subsets(check_views(A), num_subsets, order="sequential")
-    key, refresh = check_key(key), _validate.count("refresh", refresh)
-    data, init, background = check_counts(A, data, init, background)
-    background = None if background is None else jnp.broadcast_to(background, A.out_shape)
-    require_function("prior", prior)
-    bend = check_nonnegative("curvature", curvature, tuple(A.in_shape), data.dtype)
-    with jax.ensure_compile_time_eval():  # inside jit, too, a number is looked at now
-        length = _validate.scalar("step", step, positive=True).astype(data.dtype)
+    checked = check_counts_by_subsets(A, data, init, background, num_subsets, "sequential", key)
+    data, init, background, subsets, key = checked
+    penalty, bend = check_any_prior(A, prior, curvature, data.dtype)
+    length, refresh = check_positive("step", step, data.dtype), _validate.count("refresh", refresh)
     shorter = check_nonnegative("decay", decay, (), data.dtype)
     sums = A.T(jnp.ones(A.out_shape, data.dtype))
     volume = first_image(data, init, sums)
@@ -134,7 +129,7 @@ def svrg(
         data,
         background,
         jnp.where(unseen(sums), 0, sums),
-        as_operands(prior),
+        penalty,
         bend,
         length,
         shorter,
@@ -144,7 +139,7 @@ def svrg(
     )
     slopes = jnp.zeros((subsets.num_subsets, *A.in_shape), data.dtype)
     start = (volume, jnp.zeros_like(volume), slopes, jnp.zeros_like(volume), jnp.zeros((), data.dtype))
-    state = SVRGState(*start, jax.random.key(0) if key is None else key)
+    state = SVRGState(*start, key)
     state, history = iterate(_pass, state, operands, num_iters=num_iters, label="SVRG", **loop)
     return Result(state.volume, history)
 

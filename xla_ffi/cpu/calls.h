@@ -34,12 +34,4 @@ ffi::Error with_type(std::initializer_list<ffi::DataType> types, Run&& run) {
   return ffi::Error::InvalidArgument("jaxct: the CPU operators take float32 and float64");
 }
 
-template <auto kFunction, typename Binding>
-XLA_FFI_Error* run_handler(XLA_FFI_CallFrame* frame, Binding&& binding) {
-  static auto* handler =
-      binding.To([](auto... arguments) { return without_exceptions([&] { return kFunction(arguments...); }); })
-          .release();
-  return handler->Call(frame);
-}
-
 }  // namespace jaxct::cpu

@@ -288,6 +288,29 @@ JAXCT_HD Lanes<T> gather(const T* table, LaneIndices<T> i) {
   return x;
 }
 
+// here = table[i] and next = table[i + 1], for any i. Half as many loads as two gathers.
+template <typename T>
+JAXCT_HD void load_pairs(const T* table, LaneIndices<T> i, Lanes<T>& here, Lanes<T>& next) {
+#if defined(__AVX2__)
+  if constexpr (sizeof(T) == 4) {
+    const auto two = [&](int lane) {
+      const auto* const first = reinterpret_cast<const __m64*>(table + i.v[lane]);
+      const auto* const second = reinterpret_cast<const __m64*>(table + i.v[lane + 1]);
+      return _mm_loadh_pi(_mm_loadl_pi(_mm_setzero_ps(), first), second);
+    };
+    const __m256 a = _mm256_insertf128_ps(_mm256_castps128_ps256(two(0)), two(4), 1);
+    const __m256 b = _mm256_insertf128_ps(_mm256_castps128_ps256(two(2)), two(6), 1);
+    here.v = (typename Lanes<T>::Vector)_mm256_shuffle_ps(a, b, 0x88);
+    next.v = (typename Lanes<T>::Vector)_mm256_shuffle_ps(a, b, 0xdd);
+    return;
+  }
+#endif
+  for (int lane = 0; lane < kLanes<T>; ++lane) {
+    here.v[lane] = table[i.v[lane]];
+    next.v[lane] = table[i.v[lane] + 1];
+  }
+}
+
 // How many values a window has.
 template <typename T>
 constexpr int kWindow = 2 * kLanes<T>;

@@ -62,9 +62,7 @@ class SlabRun {
   }
 
   Number read(const At& at, const T* volume) const {
-    const Number near = lerp(gather(volume, at.place), gather(volume + stride_b_, at.place), at.b);
-    const T* next = volume + stride_a_;
-    const Number far = lerp(gather(next, at.place), gather(next + stride_b_, at.place), at.b);
+    const Number near = read_neighbours(at, volume), far = read_neighbours(at, volume + stride_a_);
     return lerp(near, far, at.a) * at.part;
   }
 
@@ -75,6 +73,13 @@ class SlabRun {
   }
 
  private:
+  Number read_neighbours(const At& at, const T* volume) const {
+    if (stride_b_ != 1) return lerp(gather(volume, at.place), gather(volume + stride_b_, at.place), at.b);
+    Number here, next;
+    load_pairs(volume, at.place, here, next);
+    return lerp(here, next, at.b);
+  }
+
   static Number lerp(Number here, Number next, Number fraction) { return here + (next - here) * fraction; }
 
   void add_neighbours(Number value, const At& at, T* volume) const {

@@ -5,6 +5,10 @@
 #include <cstring>
 #include <type_traits>
 
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
 #include "core/view.h"
 #include "cpu/kernels.h"
 
@@ -17,15 +21,25 @@ using jaxct::cpu::Item;
 using jaxct::cpu::Status;
 
 // Zeroed memory for the length of a call, aligned for any vector register; null when there is none. calloc and not
-// std::vector: standard templates instantiated here could be merged with a baseline copy by the linker.
+// std::vector: standard templates instantiated here could be merged with a baseline copy by the linker. Large pieces
+// are asked for in large pages, where the system has them: partial volumes are cleared anew in every call, and that
+// many faults of small pages cost as much as what goes into them.
 template <typename T>
 class Scratch {
   static_assert(std::is_trivially_copyable_v<T>);
 
  public:
   explicit Scratch(int64_t count)
-      : memory_(std::calloc(static_cast<size_t>(count > 0 ? count : 1) * sizeof(T) + kAlignment, 1)) {}
-  ~Scratch() { std::free(memory_); }
+      : bytes_(static_cast<size_t>(count > 0 ? count : 1) * sizeof(T) + kAlignment), memory_(allocate(bytes_)) {}
+  ~Scratch() {
+#if defined(MADV_HUGEPAGE)
+    if (bytes_ >= kLarge) {
+      if (memory_ != nullptr) munmap(memory_, bytes_);
+      return;
+    }
+#endif
+    std::free(memory_);
+  }
   Scratch(const Scratch&) = delete;
   Scratch& operator=(const Scratch&) = delete;
 
@@ -36,7 +50,21 @@ class Scratch {
   }
 
  private:
-  static constexpr size_t kAlignment = 64;
+  static constexpr size_t kAlignment = 64, kLarge = size_t{1} << 23;
+
+  static void* allocate(size_t bytes) {
+#if defined(MADV_HUGEPAGE)
+    if (bytes >= kLarge) {
+      void* const memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+      if (memory == MAP_FAILED) return nullptr;
+      madvise(memory, bytes, MADV_HUGEPAGE);
+      return memory;
+    }
+#endif
+    return std::calloc(bytes, 1);
+  }
+
+  size_t bytes_;
   void* memory_;
 };
 
