@@ -13,6 +13,7 @@ from jaxct.reconstruct.asd_pocs import asd_pocs
 from jaxct.reconstruct.bsrem import bsrem
 from jaxct.reconstruct.dictionary import dictionary_em
 from jaxct.reconstruct.dip import dip
+from jaxct.reconstruct.diprecon import diprecon
 from jaxct.reconstruct.fista import fista
 from jaxct.reconstruct.landweber import landweber
 from jaxct.reconstruct.lsmr import lsmr
@@ -83,6 +84,7 @@ SOLVERS = [
     Solver(pwls, {"num_subsets": 3, "prior": weak_huber, "curvature": 0.12, "order": "random"}),
     Solver(plug_and_play, {"denoiser": weak_threshold, "lower": 0.0}),
     Solver(dip, {"network": filled(TwoConvolutions)}),
+    Solver(diprecon, {"network": filled(TwoConvolutions), "fit_iters": 3, "prefit_iters": 20, "background": 0.02}),
 ]
 
 

@@ -334,3 +334,19 @@ def test_lines_of_response_are_measured(tmp_path):
     assert all(r["lines_per_s"] == pytest.approx(r["lines"] / r["median_s"]) for r in records)
     assert records[2]["lines"] == 553 * 381
     assert run.stdout.count("x the rate quoted") == 2
+
+
+def test_training_is_measured_with_its_memory(monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    training = importlib.import_module("pet_training")
+    case = {"size": 8, "unrolls": 4, "lines": 300, "features": [4]}
+    recomputed, kept = training.measure(**case, remat=True, repeats=1), training.measure(**case, remat=False, repeats=0)
+    assert len(recomputed["seconds"]) == 1
+    assert 0 < recomputed["before_mb"] <= recomputed["peak_mb"]
+    assert 0 < recomputed["temporary_mb"] < kept["temporary_mb"]
+    assert kept["seconds"] == []
+    assert kept["peak_mb"] is None
+    # Per step two convolutions of a U-Net of one level, each with gains and offsets, its last one, and the penalty.
+    assert recomputed["parameters"] == 4 * (27 * 4 + 27 * 16 + 2 * 8 + 5 + 1)
+    assert "kept" in training._line(kept)
+    assert " s" in training._line(recomputed)

@@ -7,7 +7,8 @@ import pytest
 from jax.test_util import check_grads
 
 from jaxct import priors
-from jaxct.reconstruct._poisson import log_likelihood, pulled_em_step
+from jaxct._emission import pulled_em_step
+from jaxct.reconstruct._poisson import log_likelihood
 from jaxct.reconstruct.map_em import map_em, map_em_step
 from jaxct.reconstruct.mlem import mlem
 from tests.emission import CURVATURE, counted_problem, quadratic
@@ -166,6 +167,23 @@ def test_images_alone_are_kept_for_the_derivative_of_a_step(problem):
     jax.tree_util.register_dataclass(Counted, ["values"], [])
     jax.eval_shape(lambda x: map_em_step(Counted(A.values), data, x, sensitivity=s, pull=0.7, target=x), jnp.ones(COLS))
     assert calls == ["A", "A^T"] or calls == ["A^T", "A"]
+
+
+def test_a_step_takes_operators_that_are_no_pytrees(problem):
+    matrix, data = problem
+
+    class Plain:
+        in_shape, out_shape, T = COLS, (ROWS,), staticmethod(Matrix(jnp.asarray(matrix)).T)
+
+        def __call__(self, x):
+            return Matrix(jnp.asarray(matrix))(x)
+
+    def step(x, A):  # noqa: N803
+        s = A.T(jnp.ones(ROWS))
+        return jnp.sum(map_em_step(A, jnp.asarray(data), x, sensitivity=s, pull=0.7, target=x**2) ** 2)
+
+    got, wanted = (jax.grad(step)(jnp.ones(COLS), A) for A in (Plain(), Matrix(jnp.asarray(matrix))))
+    np.testing.assert_allclose(got, wanted, rtol=1e-12)
 
 
 def test_derivatives_of_an_iterate(problem):

@@ -6,15 +6,19 @@ while its input, its output and every projection keep their own precision.
 """
 
 from jaxct.nn._layers import num_parameters
+from jaxct.nn.em_net import EMNet
 from jaxct.nn.learned_filter import LearnedFilter
+from jaxct.nn.mapem_net import MAPEMNet
 from jaxct.nn.primal_dual import LearnedPrimalDual
 from jaxct.nn.unet import UNet
 from jaxct.nn.unrolled_gradient import UnrolledGradient
 from jaxct.nn.variational import VariationalNetwork
 
 __all__ = [
+    "EMNet",
     "LearnedFilter",
     "LearnedPrimalDual",
+    "MAPEMNet",
     "UNet",
     "UnrolledGradient",
     "VariationalNetwork",

@@ -7,6 +7,7 @@ from jaxct.reconstruct.bsrem import bsrem
 from jaxct.reconstruct.cgls import cgls
 from jaxct.reconstruct.dictionary import dictionary_em, learn_dictionary
 from jaxct.reconstruct.dip import dip
+from jaxct.reconstruct.diprecon import diprecon
 from jaxct.reconstruct.fbp import fbp
 from jaxct.reconstruct.fdk import fdk
 from jaxct.reconstruct.fista import fista
@@ -41,6 +42,7 @@ __all__ = [
     "constant_tv_weight",
     "dictionary_em",
     "dip",
+    "diprecon",
     "fbp",
     "fdk",
     "fista",

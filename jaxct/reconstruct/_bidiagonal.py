@@ -16,8 +16,8 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
+from jaxct._arithmetic import ratio, root
 from jaxct.geometry import _validate
-from jaxct.reconstruct._arithmetic import ratio, root
 from jaxct.reconstruct.run import LinearOperator, check_data
 
 State = TypeVar("State", bound=NamedTuple)

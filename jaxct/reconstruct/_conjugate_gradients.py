@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxct.reconstruct._arithmetic import ratio
+from jaxct._arithmetic import ratio
 
 
 def conjugate_gradients(

@@ -1,4 +1,4 @@
-"""What algorithms for counts share: checks, the likelihood, and the steps of expectation maximisation."""
+"""What algorithms for counts share: checks and the likelihood."""
 
 from typing import Any, NamedTuple
 
@@ -8,7 +8,6 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from jaxct._divergence import kullback_leibler
-from jaxct.reconstruct._arithmetic import ratio, root
 from jaxct.reconstruct._checks import check_key, check_nonnegative, check_views, require_nonnegative
 from jaxct.reconstruct._static import as_operands, restored
 from jaxct.reconstruct.run import LinearOperator, check_data
@@ -88,33 +87,6 @@ def check_sensitivity(
     return jnp.broadcast_to(check_nonnegative("sensitivity", sensitivity, shape, dtype), shape)
 
 
-def first_image(data: Array, init: Array | None, sensitivity: Array) -> Array:
-    """The image that is given or the uniform one with as many counts as the data; zero where sensitivity vanishes."""
-    total = jnp.sum(jnp.where(unseen(sensitivity), 0, sensitivity))
-    image = ratio(jnp.sum(data), total) if init is None else init
-    return jnp.where(unseen(sensitivity), 0, image)
-
-
-def em_step(volume: Array, sensitivity: Array, back_projected: Array) -> Array:
-    """``x / s * b``, with b the back projection of ``y / m``; x itself where the sensitivity vanishes."""
-    vanishes = unseen(sensitivity)
-    return jnp.where(vanishes, volume, volume / jnp.where(vanishes, 1, sensitivity) * back_projected)
-
-
-def pulled_em_step(em: Array, sensitivity: Array, weight: Array, moment: Array) -> Array:
-    """The root x >= 0 of ``c x^2 + (s - c m) x - s em = 0`` of weight c and moment c m; em itself where c vanishes.
-
-    Of the formula's two forms that is taken whose terms do not cancel.
-    """
-    s = jnp.where(unseen(sensitivity), 0, sensitivity)
-    slope = s - moment
-    discriminant = root(slope**2 + 4 * weight * s * em)
-    falling, free = slope > 0, weight == 0
-    by_quotient = 2 * s * em / jnp.where(falling, discriminant + slope, 1)
-    by_difference = (discriminant - slope) / jnp.where(free, 1, 2 * weight)
-    return jnp.where(free, em, jnp.where(falling, by_quotient, by_difference))
-
-
 def check_prior(
     A: LinearOperator,  # noqa: N803
     prior: Any,
@@ -151,8 +123,3 @@ def penalty_of(prior: Any, volume: Array) -> tuple[Array, Array]:
     if penalty is None:
         return jnp.zeros((), volume.dtype), jnp.zeros_like(volume)
     return jax.value_and_grad(penalty)(volume)
-
-
-def unseen(sensitivity: Array) -> Array:
-    """Or is nothing but rounding of the others."""
-    return sensitivity <= jnp.finfo(sensitivity.dtype).eps * jnp.max(sensitivity)

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
+from jaxct._arithmetic import norm, ratio, root
 from jaxct.geometry import _validate
-from jaxct.reconstruct._arithmetic import norm, ratio, root
 from jaxct.reconstruct._checks import check_bounds, check_nonnegative
 from jaxct.reconstruct.norms import weighted_squared_norm
 from jaxct.reconstruct.proximal import (

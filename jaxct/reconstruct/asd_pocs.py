@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
+from jaxct._arithmetic import norm, ratio, reciprocal
 from jaxct.geometry import _validate
-from jaxct.reconstruct._arithmetic import norm, ratio, reciprocal
 from jaxct.reconstruct._checks import check_bounds, check_key, check_nonnegative, check_views
 from jaxct.reconstruct._subset_sums import kept_sums, sums_of
 from jaxct.reconstruct.proximal import box, field_lengths, field_norm, gradient, transposed_gradient

@@ -8,15 +8,15 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
+from jaxct._arithmetic import ratio, reciprocal
+from jaxct._emission import first_image
 from jaxct.geometry import _validate
-from jaxct.reconstruct._arithmetic import ratio, reciprocal
 from jaxct.reconstruct._checks import check_nonnegative, check_positive
 from jaxct.reconstruct._poisson import (
     check_any_prior,
     check_counts_by_subsets,
     check_sensitivity,
     events_log_likelihood,
-    first_image,
     log_likelihood,
     penalty_of,
 )

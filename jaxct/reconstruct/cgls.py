@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from jaxct.reconstruct._arithmetic import ratio
+from jaxct._arithmetic import ratio
 from jaxct.reconstruct.run import LinearOperator, LoopOptions, Result, check_data, iterate
 
 

@@ -11,19 +11,12 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
+from jaxct._arithmetic import ratio
+from jaxct._emission import em_step, first_image, pulled_em_step
 from jaxct.geometry import _validate
-from jaxct.reconstruct._arithmetic import ratio
 from jaxct.reconstruct._checks import check_key, check_nonnegative
 from jaxct.reconstruct._patches import Edges, coverage, patch_counts, summed
-from jaxct.reconstruct._poisson import (
-    check_counts,
-    check_sensitivity,
-    em_step,
-    events_log_likelihood,
-    first_image,
-    log_likelihood,
-    pulled_em_step,
-)
+from jaxct.reconstruct._poisson import check_counts, check_sensitivity, events_log_likelihood, log_likelihood
 from jaxct.reconstruct._sparse_codes import Codes, better, matching_pursuit, projected
 from jaxct.reconstruct.run import LinearOperator, LoopOptions, Result, check_num_iters, iterate
 

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
+from jaxct._arithmetic import where_weighed
 from jaxct.geometry import _validate
-from jaxct.reconstruct._arithmetic import where_weighed
 from jaxct.reconstruct._checks import check_nonnegative
 from jaxct.reconstruct._conjugate_gradients import conjugate_gradients
 from jaxct.reconstruct.run import LinearOperator, check_data, check_num_iters

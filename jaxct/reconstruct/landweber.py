@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from jaxct.reconstruct._arithmetic import ratio, root, where_weighed
+from jaxct._arithmetic import ratio, root, where_weighed
 from jaxct.reconstruct._checks import check_bounds, check_nonnegative, check_relaxation
 from jaxct.reconstruct.norms import weighted_squared_norm
 from jaxct.reconstruct.run import LinearOperator, LoopOptions, Result, check_data, iterate

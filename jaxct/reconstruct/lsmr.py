@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from jaxct.reconstruct._arithmetic import ratio, root
+from jaxct._arithmetic import ratio, root
 from jaxct.reconstruct._bidiagonal import Bidiagonal, Damped, advance, least_squares, rotation, unless
 from jaxct.reconstruct.run import LinearOperator, LoopOptions, Result, iterate
 

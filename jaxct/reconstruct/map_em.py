@@ -1,27 +1,22 @@
 """Expectation maximisation with a prior: of the posterior, not of the likelihood alone."""
 
-import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple, Unpack
 
-import jax
 import jax.numpy as jnp
 from jax import Array
-from jax.ad_checkpoint import checkpoint_name
 from jax.typing import ArrayLike
 
-from jaxct.reconstruct._arithmetic import ratio
+from jaxct._arithmetic import ratio
+from jaxct._emission import em_step, first_image, pulled_em_step, pulled_step
 from jaxct.reconstruct._checks import check_nonnegative, check_reals
 from jaxct.reconstruct._poisson import (
     check_counts,
     check_prior,
     check_sensitivity,
-    em_step,
     events_log_likelihood,
-    first_image,
     log_likelihood,
     penalty_of,
-    pulled_em_step,
 )
 from jaxct.reconstruct._static import as_operands
 from jaxct.reconstruct.run import LinearOperator, LoopOptions, Result, iterate
@@ -163,21 +158,7 @@ def map_em_step(
         IEEE Trans. Med. Imaging 38 (2019) 1655-1665.
     """
     arguments = (A, data, volume, sensitivity, jnp.asarray(pull), jnp.asarray(target), jnp.asarray(background))
-    return _pulled_step(*arguments)
-
-
-@functools.partial(jax.checkpoint, policy=jax.checkpoint_policies.save_only_these_names("back_projected"))
-def _pulled_step(
-    A: LinearOperator,  # noqa: N803
-    data: Array,
-    volume: Array,
-    sensitivity: Array,
-    pull: Array,
-    target: Array,
-    background: Array,
-) -> Array:
-    found = checkpoint_name(A.T(ratio(data, A(volume) + background)), "back_projected")
-    return pulled_em_step(em_step(volume, sensitivity, found), sensitivity, pull, pull * target)
+    return pulled_step(*arguments)
 
 
 def _step(state: MAPEMState, operands: _Operands) -> tuple[MAPEMState, dict[str, Array]]:

@@ -11,6 +11,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from jaxct.reconstruct._checks import check_bounds, check_key
+from jaxct.reconstruct._line_search import evaluated
 from jaxct.reconstruct._static import as_operands, restored
 from jaxct.reconstruct.run import LoopOptions, Result, iterate
 
@@ -138,7 +139,7 @@ def _step(state: MinimizeState, operands: _Operands) -> tuple[MinimizeState, dic
     )
     volume = move(optax.apply_updates(volume, updates))
     key = None if state.key is None else jax.random.split(state.key)[0]
-    value, gradient = _evaluate(_objective(operands, key), volume, inner, exact=held is None and key is None)
+    value, gradient = evaluated(_objective(operands, key), volume, inner, exact=held is None and key is None)
     following = MinimizeState(volume, inner, value.astype(state.value.dtype), gradient, key)
     left = _select(_held(following, operands), jax.tree.map(jnp.zeros_like, gradient), gradient)
     return following, {"objective": following.value, "gradient_norm": _norm(left)}
@@ -148,13 +149,6 @@ def _objective(operands: _Operands, key: Array | None) -> Callable[[Any], Array]
     objective, args = restored(operands.objective), restored(operands.args)
     drawn = () if key is None else (jax.random.split(key)[1],)
     return lambda x: objective(x, *drawn, *args)
-
-
-def _evaluate(objective: Callable[[Any], Array], volume: Any, inner: Any, *, exact: bool) -> tuple[Array, Any]:
-    """Objective and gradient, from the optimiser's state if they are there and are those of this objective."""
-    if exact and all(optax.tree_utils.tree_get(inner, name, None) is not None for name in ("value", "grad")):
-        return optax.value_and_grad_from_state(objective)(volume, state=inner)
-    return jax.value_and_grad(objective)(volume)
 
 
 def _held(state: MinimizeState, operands: _Operands) -> Any:

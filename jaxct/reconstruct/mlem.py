@@ -6,15 +6,9 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from jaxct.reconstruct._arithmetic import ratio
-from jaxct.reconstruct._poisson import (
-    check_counts,
-    check_sensitivity,
-    em_step,
-    events_log_likelihood,
-    first_image,
-    log_likelihood,
-)
+from jaxct._arithmetic import ratio
+from jaxct._emission import em_step, first_image
+from jaxct.reconstruct._poisson import check_counts, check_sensitivity, events_log_likelihood, log_likelihood
 from jaxct.reconstruct.run import LinearOperator, LoopOptions, Result, iterate
 
 

@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxct._arithmetic import ratio
 from jaxct.geometry import _validate
-from jaxct.reconstruct._arithmetic import ratio
 from jaxct.reconstruct.run import LinearOperator, iterate
 
 

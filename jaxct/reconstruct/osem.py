@@ -1,25 +1,18 @@
 """Expectation maximisation by ordered subsets of the views."""
 
-from typing import Any, NamedTuple, Unpack
+from typing import NamedTuple, Unpack
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from jaxct.reconstruct._arithmetic import ratio
+from jaxct._emission import first_image
 from jaxct.reconstruct._checks import check_key, check_views
-from jaxct.reconstruct._poisson import (
-    check_counts,
-    check_sensitivity,
-    em_step,
-    events_log_likelihood,
-    first_image,
-    log_likelihood,
-)
-from jaxct.reconstruct._subset_sums import kept_sums, sums_of
+from jaxct.reconstruct._em_pass import EmissionScan, em_pass, emission_scan
+from jaxct.reconstruct._poisson import check_counts, check_sensitivity
 from jaxct.reconstruct.run import LoopOptions, Result, iterate
-from jaxct.reconstruct.subsets import Subsets, ViewOperator, ordered_subsets
+from jaxct.reconstruct.subsets import ViewOperator, ordered_subsets
 
 
 class OSEMState(NamedTuple):
@@ -27,15 +20,6 @@ class OSEMState(NamedTuple):
 
     volume: Array
     key: Array
-
-
-class _Operands(NamedTuple):
-    A: Any
-    data: Array
-    background: Array | None
-    sensitivities: Array | None
-    given: Array | None
-    subsets: Subsets
 
 
 def osem(
@@ -104,34 +88,16 @@ def osem(
     subsets = ordered_subsets(check_views(A), num_subsets, order=order)
     key = check_key(key)
     data, init, background = check_counts(A, data, init, background)
-    background = None if background is None else jnp.broadcast_to(background, A.out_shape)
     given = check_sensitivity(A, sensitivity, data.dtype)
-    volume = first_image(data, init, A.T(jnp.ones(A.out_shape, data.dtype)) if given is None else given)
-    state = OSEMState(volume, jax.random.key(0) if key is None else key)
-    sums = kept_sums(A, subsets, data.dtype) if given is None else None
-    operands = _Operands(A, data, background, sums, given, subsets)
+    whole = A.T(jnp.ones(A.out_shape, data.dtype)) if given is None else given
+    state = OSEMState(first_image(data, init, whole), jax.random.key(0) if key is None else key)
+    scan = emission_scan(A, data, background, whole, given, subsets)
     label = "OSEM in random order" if subsets.random else "OSEM"
-    state, history = iterate(_pass, state, operands, num_iters=num_iters, label=label, **loop)
+    state, history = iterate(_pass, state, scan, num_iters=num_iters, label=label, **loop)
     return Result(state.volume, history)
 
 
-def _pass(state: OSEMState, operands: _Operands) -> tuple[OSEMState, dict[str, Array]]:
-    A, data, background, sensitivities, given, subsets = operands  # noqa: N806
-
-    def step(volume: Array, index: Array) -> tuple[Array, tuple[Array, Array]]:
-        part, counts = subsets.operator(A, index), subsets.data(data, index)
-        expected = part(volume)
-        if background is not None:
-            expected = expected + subsets.data(background, index)
-        if given is None:
-            sensitivity = sums_of(part, sensitivities, index, data.dtype)
-            likelihood, total = log_likelihood(counts, expected), jnp.sum(expected)
-        else:
-            sensitivity = subsets.share(index).astype(data.dtype) * given
-            total = jnp.vdot(sensitivity, volume)
-            likelihood = events_log_likelihood(counts, expected, total)
-        return em_step(volume, sensitivity, part.T(ratio(counts, expected))), (likelihood, total)
-
+def _pass(state: OSEMState, scan: EmissionScan) -> tuple[OSEMState, dict[str, Array]]:
     key, now = jax.random.split(state.key)
-    volume, (likelihoods, totals) = jax.lax.scan(step, state.volume, subsets.order(now))
-    return OSEMState(volume, key), {"log_likelihood": jnp.sum(likelihoods), "total": jnp.sum(totals)}
+    volume, record = em_pass(scan, state.volume, now)
+    return OSEMState(volume, key), record

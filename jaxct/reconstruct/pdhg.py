@@ -8,8 +8,8 @@ from jax import Array
 from jax.scipy.fft import dctn, idctn
 from jax.typing import ArrayLike
 
+from jaxct._arithmetic import ratio, reciprocal, root, where_weighed
 from jaxct.geometry import _validate
-from jaxct.reconstruct._arithmetic import ratio, reciprocal, root, where_weighed
 from jaxct.reconstruct._checks import check_bounds, check_nonnegative, require_nonnegative
 from jaxct.reconstruct.implicit import fixed_point
 from jaxct.reconstruct.proximal import (

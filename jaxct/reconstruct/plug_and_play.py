@@ -8,8 +8,8 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
+from jaxct._arithmetic import norm
 from jaxct.geometry import _validate
-from jaxct.reconstruct._arithmetic import norm
 from jaxct.reconstruct._checks import check_bounds, check_nonnegative
 from jaxct.reconstruct._conjugate_gradients import conjugate_gradients
 from jaxct.reconstruct._static import as_operands, restored

@@ -12,9 +12,9 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
+from jaxct._arithmetic import ratio, root
 from jaxct._divergence import kullback_leibler
 from jaxct.geometry import _validate
-from jaxct.reconstruct._arithmetic import ratio, root
 from jaxct.reconstruct._checks import check_bounds, check_nonnegative
 
 FITS = ("least_squares", "kullback_leibler", "l1")

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from jaxct.reconstruct._arithmetic import reciprocal
+from jaxct._arithmetic import reciprocal
 from jaxct.reconstruct._checks import check_bounds, check_key, check_nonnegative, check_subsets
 from jaxct.reconstruct._static import as_operands, restored
 from jaxct.reconstruct.run import LinearOperator, LoopOptions, Result, check_data, iterate

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from jaxct.reconstruct._arithmetic import reciprocal, root
+from jaxct._arithmetic import reciprocal, root
 from jaxct.reconstruct._checks import check_bounds, check_key, check_relaxation, check_views
 from jaxct.reconstruct._subset_sums import kept_sums, sums_of
 from jaxct.reconstruct.run import LoopOptions, Result, check_data, iterate

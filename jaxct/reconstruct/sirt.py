@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from jaxct.reconstruct._arithmetic import reciprocal
+from jaxct._arithmetic import reciprocal
 from jaxct.reconstruct._checks import check_bounds, check_relaxation
 from jaxct.reconstruct.run import LinearOperator, LoopOptions, Result, check_data, iterate
 

@@ -8,17 +8,11 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
+from jaxct._arithmetic import ratio
+from jaxct._emission import first_image, unseen
 from jaxct.geometry import _validate
-from jaxct.reconstruct._arithmetic import ratio
 from jaxct.reconstruct._checks import check_nonnegative, check_positive
-from jaxct.reconstruct._poisson import (
-    check_any_prior,
-    check_counts_by_subsets,
-    first_image,
-    log_likelihood,
-    penalty_of,
-    unseen,
-)
+from jaxct.reconstruct._poisson import check_any_prior, check_counts_by_subsets, log_likelihood, penalty_of
 from jaxct.reconstruct.run import LoopOptions, Result, iterate
 from jaxct.reconstruct.subsets import Subsets, ViewOperator
 

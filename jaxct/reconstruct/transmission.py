@@ -9,8 +9,8 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
+from jaxct._arithmetic import ratio, reciprocal
 from jaxct.geometry import _validate
-from jaxct.reconstruct._arithmetic import ratio, reciprocal
 from jaxct.reconstruct._checks import check_bounds, check_key, check_nonnegative, check_subsets, require_nonnegative
 from jaxct.reconstruct._poisson import log_likelihood
 from jaxct.reconstruct.run import LinearOperator, LoopOptions, Result, check_data, iterate
