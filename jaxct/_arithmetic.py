@@ -19,6 +19,11 @@ def ratio(numerator: Array, denominator: Array) -> Array:
     return jnp.where(zero, 0, numerator / jnp.where(zero, 1, denominator))
 
 
+def or_one(value: Array) -> Array:
+    """1 for what is 0."""
+    return jnp.where(value == 0, 1, value)
+
+
 def where_weighed(data: Array, weights: Array) -> Array:
     """The data, 0 where they are not finite and of weight zero: zero times them would be NaN."""
     return jnp.where((weights == 0) & ~jnp.isfinite(data), 0, data)

@@ -1,20 +1,20 @@
 """The steps of expectation maximisation, for solvers and for networks that are unrolled from them."""
 
 import functools
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.ad_checkpoint import checkpoint_name
 
-from jaxct._arithmetic import ratio, root
+from jaxct._arithmetic import or_one, ratio, root
 
 BACK_PROJECTED = "back_projected"
 """What a policy of ``jax.checkpoint`` calls the image ``A^T (data / expected)`` of a step."""
 
-keep_back_projected = jax.checkpoint_policies.save_only_these_names(BACK_PROJECTED)
-keeping_images = functools.partial(jax.checkpoint, policy=keep_back_projected)
+back_projected_policy = jax.checkpoint_policies.save_only_these_names(BACK_PROJECTED)
+checkpoint_keeping_images = functools.partial(jax.checkpoint, policy=back_projected_policy)
 """Makes a function that computes all but its arguments and that image again in reverse mode: no sinogram is kept."""
 
 
@@ -23,6 +23,21 @@ def first_image(data: Array, init: Array | None, sensitivity: Array) -> Array:
     total = jnp.sum(jnp.where(unseen(sensitivity), 0, sensitivity))
     image = ratio(jnp.sum(data), total) if init is None else init
     return jnp.where(unseen(sensitivity), 0, image)
+
+
+class Units(NamedTuple):
+    """What an image is measured in, whatever the counts' number and the unit of activity."""
+
+    scale: Array
+    """``<x, x> / <1, x>``, its mean weighted by itself; 1 of an image of zeros."""
+    stiffness: Array
+    """``<s, x> / <1, x>``, the mean of the sensitivity weighted likewise: over the scale, it is how stiff the surrogate
+    of the likelihood is at a voxel of that value."""
+
+
+def units_of(image: Array, sensitivity: Array) -> Units:
+    total = jnp.sum(image)
+    return Units(or_one(ratio(jnp.vdot(image, image), total)), ratio(jnp.vdot(sensitivity, image), total))
 
 
 def em_step(volume: Array, sensitivity: Array, back_projected: Array) -> Array:
@@ -57,7 +72,7 @@ def pulled_step(
     """:func:`jaxct.reconstruct.map_em_step`, which says what it is."""
 
     # A is no argument of it, so that it need not be a pytree.
-    @keeping_images
+    @checkpoint_keeping_images
     def step(data: Array, volume: Array, sensitivity: Array, pull: Array, target: Array, background: Array) -> Array:
         em = em_step(volume, sensitivity, back_projected(A, data, volume, background))
         return pulled_em_step(em, sensitivity, pull, pull * target)
@@ -66,10 +81,10 @@ def pulled_step(
 
 
 def back_projected(A: Any, data: Array, volume: Array, background: Array) -> Array:  # noqa: N803
-    """``A^T (data / (A volume + background))``, by its name for policies."""
+    """The image ``A^T (data / (A volume + background))``, which policies of checkpoints know by its name."""
     return checkpoint_name(A.T(ratio(data, A(volume) + background)), BACK_PROJECTED)
 
 
 def unseen(sensitivity: Array) -> Array:
-    """Or is nothing but rounding of the others."""
+    """Where the sensitivity vanishes or is no more than rounding, of its shape and boolean."""
     return sensitivity <= jnp.finfo(sensitivity.dtype).eps * jnp.max(sensitivity)

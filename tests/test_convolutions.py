@@ -56,10 +56,17 @@ def test_the_convolution_and_its_gradients_in_both_arguments(ndim, size, strides
 def test_within_a_loop_the_axes_are_in_the_order_that_is_quick_on_cpus(ndim):
     """Those of jax.lax itself are in others there, and thirty times as slow."""
     layer = conv(ndim, 2, 5, strides=2, rngs=nnx.Rngs(0))
-    kernel = layer.kernel[...]
-    x = jnp.ones((*SIZES[ndim], 2))
+    kernel, x = jax.device_put((layer.kernel[...], jnp.ones((*SIZES[ndim], 2))), jax.devices("cpu")[0])
     gradient = jax.grad(lambda x, k: jnp.sum(by_layer(layer)(x, k) ** 2), argnums=(0, 1))
     loop = jax.jit(lambda x, k: jax.lax.fori_loop(0, 3, lambda _, xk: gradient(*xk), (x, k)))
     orders = re.findall(r"convolution\(.*dim_labels=(\S+?)[, ]", loop.lower(x, kernel).compile().as_text() + " ")
     assert len(orders) >= 3
     assert set(orders) == {"b01f_01io->b01f"}
+
+
+def test_forward_mode_is_refused():
+    """What the quick gradients cost: known, not met by surprise."""
+    layer = conv(2, 2, 5, rngs=nnx.Rngs(0))
+    x = jnp.ones((*SIZES[2], 2))
+    with pytest.raises(TypeError, match="forward-mode"):
+        jax.jvp(layer, (x,), (x,))

@@ -10,6 +10,7 @@ from jaxct.cli.report import Report
 from jaxct.geometry import VolumeGrid
 from jaxct.pet import physics
 from jaxct.pet.scatter import fit_tails, scatter_points, scatter_sinogram
+from jaxct.projection import forward_project
 from jaxct.reconstruct import osem
 
 _ROUNDS = 2  # the first image has the scatter still in it
@@ -71,7 +72,9 @@ def expected_scatter(
     lines = np.ones(layout.shape, np.float32)
     for factors in worth:
         lines = lines * factors
-    tails = (through > _TAIL) & (lines > 0)
+    # Of what lies beside the map nobody knows whether it is empty.
+    seen = np.asarray(forward_project(np.ones(mu_grid.shape, np.float32), layout.lors(tof=False), mu_grid)) > 0
+    tails = seen & (through > _TAIL) & (lines > 0)
     others = 0.0 if randoms is None else randoms
     scatter, factor = np.zeros(layout.shape, np.float32), 1.0
     with report.stage("scatter"):
@@ -82,5 +85,8 @@ def expected_scatter(
             factor = float(fit_tails(scan.data, simulated, tails, background=others, axis=(0, 1, 2)).squeeze())
             scatter = factor * simulated
     share = scatter.sum(dtype=np.float64) / max(scan.data.sum(dtype=np.float64), 1)
-    report.line(f"  scatter: {share:.0%} of the counts, {factor:.2f} of what was simulated")
+    fitted = (
+        f"{factor:.2f} of what was simulated" if tails.any() else "as simulated: no line of the map misses the object"
+    )
+    report.line(f"  scatter: {share:.0%} of the counts, {fitted}")
     return scatter

@@ -3,6 +3,9 @@
 Channels come last. Modules take one image, or any number in leading axes; with an operator inside, one scan, and a
 batch is ``jax.vmap``'s. Parameters are float32; ``dtype=jnp.bfloat16`` computes a network's convolutions in bfloat16,
 while its input, its output and every projection keep their own precision.
+
+Convolutions have derivatives in reverse mode (``jax.grad``, ``jax.vjp``, of any order), not in forward mode
+(``jax.jvp``, ``jax.jacfwd``): on CPUs that is what makes their gradients quick within loops.
 """
 
 from jaxct.nn._layers import num_parameters

@@ -8,13 +8,12 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.typing import ArrayLike
 
-from jaxct._arithmetic import ratio
-from jaxct._emission import first_image
+from jaxct._emission import first_image, units_of
 from jaxct.nn._unroll import check_scan
 from jaxct.nn.unet import UNet
 
 
-class EmissionScan(NamedTuple):
+class ScanInUnits(NamedTuple):
     """Counts and image of one float type, checked against the operator, and the units that the image sets."""
 
     data: jax.Array
@@ -22,19 +21,19 @@ class EmissionScan(NamedTuple):
     sensitivity: jax.Array
     x: jax.Array
     scale: jax.Array
-    """Mean of x, weighted by x: networks see images divided by it."""
+    """Of :class:`jaxct._emission.Units`: networks see images divided by it."""
     stiffness: jax.Array
-    """Mean of the sensitivity, weighted by x: what the gradient of a penalty is measured in."""
+    """What the gradient of a penalty is measured in."""
 
 
-def emission_scan(
+def scan_in_units(
     A: Any,  # noqa: N803
     data: ArrayLike,
     x: ArrayLike | None,
     background: ArrayLike,
     sensitivity: ArrayLike | None,
     ndim: int,
-) -> EmissionScan:
+) -> ScanInUnits:
     """From the uniform image that expects as many counts as there are, if x is None."""
     counts, start = check_scan(A, data, x, ndim)
     background = _broadcasting("background", background, counts.shape, counts.dtype)
@@ -43,9 +42,7 @@ def emission_scan(
     else:
         s = jnp.broadcast_to(_broadcasting("sensitivity", sensitivity, start.shape, counts.dtype), start.shape)
     image = first_image(counts, None if x is None else start, s)
-    total = jnp.sum(image)
-    scale = ratio(jnp.vdot(image, image), total)
-    return EmissionScan(counts, background, s, image, jnp.where(scale == 0, 1, scale), ratio(jnp.vdot(s, image), total))
+    return ScanInUnits(counts, background, s, image, *units_of(image, s))
 
 
 class Correction(nnx.Module):

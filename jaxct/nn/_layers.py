@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
 from jaxct.geometry import _validate
@@ -41,14 +42,22 @@ def convolve(
     padding: Sequence[tuple[int, int]],
     *,
     precision: Any = None,
+    lhs_dilation: Any = None,
+    rhs_dilation: Any = None,
+    feature_group_count: int = 1,
+    preferred_element_type: Any = None,
     **_: Any,
 ) -> jax.Array:
     """Images ``(n, y, x, in)`` or volumes ``(n, z, y, x, in)`` with a kernel ``(*size, in, out)``, as ``nnx.Conv`` asks
-    for it. Has derivatives in reverse mode only.
+    for it: without dilations and groups, which none of the networks has. (What else it says is the order of axes, which
+    is known, and ``out_sharding``, None.) Has derivatives in reverse mode only.
 
     A volume is a batch of slices, with the slices beside each as further channels: the same sums as a convolution in
     3-D; XLA's on CPUs is several times slower, its gradient most of all.
     """
+    dilated = any(d is not None and set(np.ravel(d).tolist()) != {1} for d in (lhs_dilation, rhs_dilation))
+    if dilated or feature_group_count != 1 or preferred_element_type is not None:
+        raise NotImplementedError("convolutions with dilations, groups, or an element type of their own")
     if x.ndim == 4:
         return _convolve(x, kernel, tuple(strides), tuple(padding), (1, 1), (1, 1), precision)
     depth, step = kernel.shape[0], strides[0]

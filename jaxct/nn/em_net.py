@@ -8,9 +8,9 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.typing import ArrayLike
 
-from jaxct._emission import back_projected, keep_back_projected, keeping_images, unseen
+from jaxct._emission import back_projected, back_projected_policy, checkpoint_keeping_images, unseen
 from jaxct.geometry import _validate
-from jaxct.nn._emission import Correction, emission_scan, not_negative
+from jaxct.nn._emission import Correction, not_negative, scan_in_units
 from jaxct.nn._layers import check_ndim
 from jaxct.nn._unroll import Policy, stack, unroll
 
@@ -73,7 +73,7 @@ class EMNet(nnx.Module):
     ):
         self.num_unrolls, self.ndim = _validate.count("num_unrolls", num_unrolls), check_ndim(ndim)
         self.shared, self.remat = bool(shared), bool(remat)
-        self.policy = keep_back_projected if policy is None else policy
+        self.policy = back_projected_policy if policy is None else policy
 
         def make() -> _Step:
             options = {"features": features, "convs_per_level": convs_per_level, "dtype": dtype}
@@ -100,10 +100,10 @@ class EMNet(nnx.Module):
             background: what is expected besides the image, broadcasting to ``A.out_shape``.
             sensitivity: s, where the rows of A are events, or not to compute it; broadcasting to ``A.in_shape``.
         """
-        scan = emission_scan(A, data, x, background, sensitivity, self.ndim)
+        scan = scan_in_units(A, data, x, background, sensitivity, self.ndim)
         vanishes = unseen(scan.sensitivity)
         inverse = jnp.where(vanishes, 0, 1 / jnp.where(vanishes, 1, scan.sensitivity))
-        found = keeping_images(lambda x, data, background: back_projected(A, data, x, background))
+        found = checkpoint_keeping_images(lambda x, data, background: back_projected(A, data, x, background))
 
         def step(module: _Step, x: jax.Array) -> jax.Array:
             likely = scan.sensitivity - found(x, scan.data, scan.background)

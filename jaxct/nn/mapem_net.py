@@ -9,9 +9,9 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.typing import ArrayLike
 
-from jaxct._emission import keep_back_projected, pulled_step
+from jaxct._emission import back_projected_policy, pulled_step
 from jaxct.geometry import _validate
-from jaxct.nn._emission import Correction, emission_scan, not_negative
+from jaxct.nn._emission import Correction, not_negative, scan_in_units
 from jaxct.nn._layers import check_ndim
 from jaxct.nn._unroll import Policy, stack, unroll
 
@@ -87,7 +87,7 @@ class MAPEMNet(nnx.Module):
         with jax.ensure_compile_time_eval():  # a number, also where a module is made inside jit
             strength = float(_validate.scalar("penalty", penalty, positive=True))
         self.shared, self.remat = bool(shared), bool(remat)
-        self.policy = keep_back_projected if policy is None else policy
+        self.policy = back_projected_policy if policy is None else policy
 
         def make() -> _Step:
             options = {"features": features, "convs_per_level": convs_per_level, "dtype": dtype}
@@ -105,7 +105,7 @@ class MAPEMNet(nnx.Module):
         sensitivity: ArrayLike | None = None,
     ) -> jax.Array:
         """The image: arguments as for :class:`EMNet`."""
-        scan = emission_scan(A, data, x, background, sensitivity, self.ndim)
+        scan = scan_in_units(A, data, x, background, sensitivity, self.ndim)
 
         def step(module: _Step, carry: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
             x, z, u = carry

@@ -137,7 +137,8 @@ def single_scatter(
         energy_resolution: full width at half maximum over the energy, at 511 keV; it grows as one over the root of the
             energy.
         normals: unit vectors (n, 3) of the detectors' faces at the starts and the ends; to the axis if None.
-        num_samples: of the integrals, along what lies within the grid.
+        num_samples: of the integrals, along what lies within the grid; with time of flight, twice as many places along
+            its diagonal, which should be less than sigma apart, are kept for every detector and point.
         tof: bins of time of flight, along the lines from start to end; none if None.
 
     Returns:
@@ -154,7 +155,8 @@ def single_scatter(
         IEEE Trans. Nucl. Sci. 54 (2007) 1679-1686.
     """
     images = [_validate.floats(name, value) for name, value in (("activity", activity), ("mu", mu))]
-    ends = [_validate.floats(name, value) for name, value in (("start", start), ("end", end))]
+    with jax.ensure_compile_time_eval():  # lines that are known stay so under jit, and their detectors are found once
+        ends = [_validate.floats(name, value) for name, value in (("start", start), ("end", end))]
     for name, image in zip(("activity", "mu"), images, strict=True):
         if image.shape != grid.shape or grid.ndim != 3:
             raise ValueError(f"{name} must have the shape of a 3-D grid, {grid.shape}, got {image.shape}")
@@ -164,7 +166,8 @@ def single_scatter(
     if not 0 <= energy_window[0] < energy_window[1]:
         raise ValueError(f"energy_window must be (from, to) in keV, got {energy_window}")
     faces = [_inwards(e) if normals is None else jnp.asarray(normals[k]) for k, e in enumerate(ends)]
-    detectors, numbers = _unique(jnp.concatenate(ends))
+    with jax.ensure_compile_time_eval():
+        detectors, numbers = _unique(jnp.concatenate(ends))
     count = _validate.count("num_samples", num_samples)
     tables = _integrals(images[0], images[1].astype(images[0].dtype), grid, detectors, points.position, tof, count)
     sigma = energy_resolution * REST_ENERGY / math.sqrt(8 * math.log(2))

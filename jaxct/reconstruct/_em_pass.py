@@ -9,7 +9,7 @@ from jax.typing import ArrayLike
 
 from jaxct._arithmetic import ratio
 from jaxct._emission import em_step, pulled_em_step
-from jaxct.reconstruct._poisson import events_log_likelihood, log_likelihood
+from jaxct.reconstruct._poisson import likelihood_of
 from jaxct.reconstruct._subset_sums import kept_sums, sums_of
 from jaxct.reconstruct.run import LinearOperator
 from jaxct.reconstruct.subsets import Subsets
@@ -65,11 +65,8 @@ def em_pass(
         expected = part(volume)
         if background is not None:
             expected = expected + background
-        if scan.given is None:
-            likelihood, total = log_likelihood(counts, expected), jnp.sum(expected)
-        else:
-            total = jnp.vdot(sensitivity, volume)
-            likelihood = events_log_likelihood(counts, expected, total)
+        total = jnp.sum(expected) if scan.given is None else jnp.vdot(sensitivity, volume)
+        likelihood = likelihood_of(counts, expected, volume, None if scan.given is None else sensitivity)
         found = em_step(volume, sensitivity, part.T(ratio(counts, expected)))
         if pull is not None:
             weight = pull if scan.subsets is None else scan.subsets.share(index).astype(volume.dtype) * pull

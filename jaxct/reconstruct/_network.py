@@ -12,6 +12,7 @@ from flax import nnx
 from jax import Array
 from jax.typing import ArrayLike
 
+from jaxct._arithmetic import or_one
 from jaxct.geometry import _validate
 from jaxct.nn import UNet
 from jaxct.reconstruct._line_search import evaluated
@@ -125,11 +126,6 @@ def split(network: nnx.Module) -> tuple[Any, Any, Any]:
 def normal(key: Array, shape: tuple[int, ...], dtype: Any) -> Array:
     """The same numbers in either precision, up to their rounding."""
     return jax.random.normal(key, shape, jnp.float32).astype(dtype)
-
-
-def or_one(value: Array) -> Array:
-    """1 for what is 0."""
-    return jnp.where(value == 0, 1, value)
 
 
 @cache

@@ -75,6 +75,13 @@ def events_log_likelihood(data: Array, expected: Array, total: Array) -> Array:
     return jnp.sum(jnp.where(known, terms, 0)) - total
 
 
+def likelihood_of(data: Array, expected: Array, volume: Array, sensitivity: Array | None) -> Array:
+    """:func:`events_log_likelihood` where the sensitivity is given, in list mode; else :func:`log_likelihood`."""
+    if sensitivity is None:
+        return log_likelihood(data, expected)
+    return events_log_likelihood(data, expected, jnp.vdot(sensitivity, volume))
+
+
 def check_sensitivity(
     A: LinearOperator,  # noqa: N803
     sensitivity: ArrayLike | None,

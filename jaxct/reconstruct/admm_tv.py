@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from jaxct._arithmetic import norm, ratio, root
+from jaxct._arithmetic import norm, or_one, ratio, root
 from jaxct.geometry import _validate
 from jaxct.reconstruct._checks import check_bounds, check_nonnegative
 from jaxct.reconstruct.norms import weighted_squared_norm
@@ -143,9 +143,9 @@ def _penalties(
         bound = weighted_squared_norm(A, fit.weights, fit.data.dtype)
     else:
         bound = _validate.scalar("squared_norm", squared_norm, positive=True).astype(fit.data.dtype)
-    bound = jnp.where(bound == 0, 1, bound)
+    bound = or_one(bound)
     differences = squared_gradient_norm(tuple(A.in_shape), spacing)
-    return penalty * bound / jnp.where(differences == 0, 1, differences), penalty * bound / 100
+    return penalty * bound / or_one(differences), penalty * bound / 100
 
 
 def _start(A: LinearOperator, fit: DataFit, init: Array | None, spacing: Array) -> ADMMState:  # noqa: N803

@@ -16,8 +16,7 @@ from jaxct.reconstruct._poisson import (
     check_any_prior,
     check_counts_by_subsets,
     check_sensitivity,
-    events_log_likelihood,
-    log_likelihood,
+    likelihood_of,
     penalty_of,
 )
 from jaxct.reconstruct._subset_sums import kept_sums, sums_of
@@ -182,8 +181,7 @@ def _likelihood_slope(volume: Array, index: Array, operands: _Operands) -> tuple
         expected = expected + subsets.data(operands.background, index)
     if given is None:
         sensitivity = sums_of(part, operands.sums, index, counts.dtype)
-        likelihood = log_likelihood(counts, expected)
     else:
         sensitivity = subsets.share(index).astype(counts.dtype) * given
-        likelihood = events_log_likelihood(counts, expected, jnp.vdot(sensitivity, volume))
+    likelihood = likelihood_of(counts, expected, volume, None if given is None else sensitivity)
     return part.T(ratio(counts, expected)) - sensitivity, likelihood

@@ -16,7 +16,7 @@ from jaxct._emission import em_step, first_image, pulled_em_step
 from jaxct.geometry import _validate
 from jaxct.reconstruct._checks import check_key, check_nonnegative
 from jaxct.reconstruct._patches import Edges, coverage, patch_counts, summed
-from jaxct.reconstruct._poisson import check_counts, check_sensitivity, events_log_likelihood, log_likelihood
+from jaxct.reconstruct._poisson import check_counts, check_sensitivity, likelihood_of
 from jaxct.reconstruct._sparse_codes import Codes, better, matching_pursuit, projected
 from jaxct.reconstruct.run import LinearOperator, LoopOptions, Result, check_num_iters, iterate
 
@@ -265,10 +265,7 @@ def _step(state: DictionaryEMState, operands: _Operands) -> tuple[DictionaryEMSt
     volume = pulled_em_step(em, sensitivity, 2 * weight * held, 2 * weight * state.approximated)
     expected = A(volume) + background
     support, approximated, misfit = _approximate(volume, state.support, atoms, patches)
-    if given is None:
-        likelihood = log_likelihood(data, expected)
-    else:
-        likelihood = events_log_likelihood(data, expected, jnp.vdot(given, volume))
+    likelihood = likelihood_of(data, expected, volume, given)
     record = {"log_likelihood": likelihood, "objective": likelihood - weight * misfit}
     return DictionaryEMState(volume, expected, support, approximated, misfit), record
 
@@ -278,12 +275,12 @@ def _training_patches(image: Array, key: Array, edges: Edges, count: int) -> Arr
     """(count, voxels), without their means; from those that are not flat, as long as there are some."""
     scaled = (image - jnp.mean(image)) / jnp.std(image)
     window = partial(jax.lax.reduce_window, init_value=0.0, computation=jax.lax.add, padding="VALID")
-    mean, square = (window(x, window_dimensions=edges, window_strides=(1,) * len(edges)) for x in (scaled, scaled**2))
-    spread = (square - mean**2 / math.prod(edges)).ravel()
+    total, squares = (window(x, window_dimensions=edges, window_strides=(1,) * len(edges)) for x in (scaled, scaled**2))
+    spread = (squares - total**2 / math.prod(edges)).ravel()
     varied = spread > FLAT**2 * jnp.max(spread)
     # The largest of random numbers are a draw without replacement.
     _, drawn = jax.lax.top_k(jax.random.uniform(key, spread.shape) + varied, count)
-    begin = jnp.stack(jnp.unravel_index(drawn, mean.shape), -1)
+    begin = jnp.stack(jnp.unravel_index(drawn, total.shape), -1)
     cut = jax.vmap(lambda corner: jax.lax.dynamic_slice(scaled, tuple(corner), edges))(begin)
     return _mean_free(cut.reshape(count, -1))
 

@@ -12,10 +12,11 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from jaxct import priors
+from jaxct._arithmetic import or_one
 from jaxct.geometry import _validate
 from jaxct.reconstruct import stopping
 from jaxct.reconstruct._checks import check_nonnegative
-from jaxct.reconstruct._network import Generator, adam, fit_step, generator, normal, or_one
+from jaxct.reconstruct._network import Generator, adam, fit_step, generator, normal
 from jaxct.reconstruct.cgls import cgls
 from jaxct.reconstruct.run import LinearOperator, LoopOptions, Result, check_data, check_num_iters, iterate
 

@@ -11,13 +11,13 @@ from flax import nnx
 from jax import Array
 from jax.typing import ArrayLike
 
-from jaxct._arithmetic import norm, ratio
-from jaxct._emission import first_image
+from jaxct._arithmetic import norm
+from jaxct._emission import first_image, units_of
 from jaxct.geometry import _validate
 from jaxct.reconstruct._checks import check_key, check_nonnegative, check_subsets
 from jaxct.reconstruct._em_pass import EmissionScan, em_pass, emission_scan
-from jaxct.reconstruct._line_search import keeps_differences
-from jaxct.reconstruct._network import Generator, Weights, fit_step, generator, lbfgs, or_one
+from jaxct.reconstruct._line_search import keeps_differences, keeps_value
+from jaxct.reconstruct._network import Generator, Weights, fit_step, generator, lbfgs
 from jaxct.reconstruct._poisson import check_counts, check_sensitivity
 from jaxct.reconstruct.run import LinearOperator, LoopOptions, Result, check_num_iters, iterate
 
@@ -85,8 +85,10 @@ def diprecon(
 
     The network stops noise as long as it is not fitted for too long: ``num_iters`` is part of the regularisation.
     ``em_iters`` applications of A and of its transpose an iteration, with ``num_subsets`` passes over all subsets,
-    which take ``num_subsets`` steps each; ``warmup`` of each before. For ten steps L-BFGS takes about 14 gradients of
-    the network. An iteration is one compiled step.
+    which take ``num_subsets`` steps each (and, from 9 subsets on, one more transpose, as OSEM's); ``warmup`` of each
+    before. For ten steps L-BFGS takes about 14 gradients of the network. An iteration is one compiled step. What comes
+    before the first, ``warmup`` and ``prefit_iters``, knows nothing of the loop's options, and a run that resumes does
+    it again.
 
     Args:
         A: a linear operator with weights that are not negative and a matched transpose, with time of flight or without;
@@ -103,13 +105,14 @@ def diprecon(
         network: f, ``(*A.in_shape, channels) -> (*A.in_shape, 1)``, which starts from the parameters that it has and is
             not changed. It has to see to it that nothing negative comes out, where that is wanted. None: a
             :class:`jaxct.nn.UNet` of 4 levels that ends in a softplus.
-        optimizer: any of optax; ``optax.lbfgs()``, which searches along lines, if None. L-BFGS starts anew in every
-            iteration, whose objective is another one; others, such as ``optax.adam(1e-3)``, go on.
+        optimizer: any of optax; ``optax.lbfgs()``, which searches along lines, if None. Those that search
+            along lines start anew in every iteration, whose objective is another one; others, such as
+            ``optax.adam(1e-3)``, go on.
         penalty: rho in the units above, not negative.
         em_iters: MAP-EM steps in an iteration, or passes over the subsets (static under ``jit``).
         fit_iters: steps of the optimiser in an iteration (static under ``jit``).
-        warmup: iterations of MLEM or OSEM that make the first image.
-        prefit_iters: steps of the optimiser in which the network is fitted to it.
+        warmup: iterations of MLEM or OSEM that make the first image (static under ``jit``).
+        prefit_iters: steps of the optimiser in which the network is fitted to it (static under ``jit``).
         num_subsets: of the views, from 1 to their number; above 1 the steps are those of
             :func:`~jaxct.reconstruct.osem`, each with its share of the pull.
         order: of the subsets, see :func:`~jaxct.reconstruct.ordered_subsets`; "random" draws one for each pass.
@@ -158,12 +161,13 @@ def diprecon(
     image = first_image(data, init, whole)
     if init is None:
         (image, key), _ = iterate(_warm_step, _WarmState(image, key), scan, num_iters=warmup)
-    square = jnp.vdot(image, image)
-    make = dataclasses.replace(make, scale=or_one(ratio(square, jnp.sum(image))))
+    units = units_of(image, whole)
+    make = dataclasses.replace(make, scale=units.scale)
     weights, _ = iterate(fit_step, weights, (make, image), num_iters=prefit_iters)
-    operands = _Operands(scan, make, strength * ratio(jnp.vdot(whole, image), square), em_iters, fit_iters)
+    operands = _Operands(scan, make, strength * units.stiffness / units.scale, em_iters, fit_iters)
     weights = make.weights(weights.parameters, weights.other)
-    state = DIPReconState(image, image, jnp.zeros_like(image), *weights, key)
+    made, _ = make.image(weights.parameters, weights.other)
+    state = DIPReconState(made, image, jnp.zeros_like(image), *weights, key)
     state, history = iterate(_step, state, operands, num_iters=num_iters, label="DIPRecon", **loop)
     return Result(state.volume, history)
 
@@ -186,7 +190,8 @@ def _step(state: DIPReconState, operands: _Operands) -> tuple[DIPReconState, dic
         lambda x, now: em_pass(operands.scan, x, now, operands.pull, target), state.fitted, jnp.stack(passes)
     )
     weights = Weights(state.parameters, state.other, state.optimizer)
-    if keeps_differences(weights.optimizer):
+    # What these know of the objective is of the one before.
+    if keeps_differences(weights.optimizer) or keeps_value(weights.optimizer):
         weights = make.weights(weights.parameters, weights.other)
     towards = partial(fit_step, operands=(make, fitted + state.dual))
     weights, fits = jax.lax.scan(lambda w, _: towards(w), weights, length=operands.fit_iters)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from jaxct._arithmetic import root
+from jaxct._arithmetic import or_one, root
 from jaxct.geometry import _validate
 from jaxct.reconstruct._checks import check_bounds, check_nonnegative
 from jaxct.reconstruct.norms import weighted_squared_norm
@@ -160,7 +160,7 @@ def fista(
         bound = weighted_squared_norm(A, fit.weights, data.dtype)
     else:
         bound = _validate.scalar("squared_norm", squared_norm, positive=True).astype(data.dtype)
-    step = 1 / jnp.where(bound == 0, 1, bound)
+    step = 1 / or_one(bound)
     operands = _Operands(A, fit, weight, step, g, momentum)
     state = _start(A, data, init, () if prox is not None else (jnp.zeros(A.in_shape, data.dtype),) * len(A.in_shape))
     state, history = iterate(_step, state, operands, num_iters=num_iters, label="FISTA", **loop)

@@ -12,6 +12,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
+from jaxct._arithmetic import or_one
 from jaxct.geometry import _validate
 from jaxct.geometry._fields import register, set_fields
 from jaxct.operators import Compose, Operator
@@ -214,7 +215,7 @@ def _nearest(images: Array, sigma: Array, *, num_neighbours: int, patch: int, wi
     """Numbers of the offsets to the nearest voxels, in rising order, and the weights; slice by slice."""
     shape, reach, margin = images.shape[1:], window // 2, patch // 2
     deviation = jnp.std(images, axis=range(1, images.ndim), keepdims=True)
-    scaled = images / jnp.where(deviation == 0, 1, deviation)
+    scaled = images / or_one(deviation)
     padded = jnp.pad(scaled, [(0, 0)] + [(reach + margin,) * 2] * len(shape), mode="edge")
     inside = jnp.pad(jnp.ones(shape, bool), reach)
     thick, zero = (1, *shape[1:]), jnp.int32(0)

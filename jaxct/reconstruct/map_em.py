@@ -14,8 +14,7 @@ from jaxct.reconstruct._poisson import (
     check_counts,
     check_prior,
     check_sensitivity,
-    events_log_likelihood,
-    log_likelihood,
+    likelihood_of,
     penalty_of,
 )
 from jaxct.reconstruct._static import as_operands
@@ -168,9 +167,6 @@ def _step(state: MAPEMState, operands: _Operands) -> tuple[MAPEMState, dict[str,
     volume = pulled_em_step(em, sensitivity, curvature + pull, moment)
     expected = A(volume) + background
     penalty, slope = penalty_of(prior, volume)
-    if given is None:
-        likelihood = log_likelihood(data, expected)
-    else:
-        likelihood = events_log_likelihood(data, expected, jnp.vdot(given, volume))
+    likelihood = likelihood_of(data, expected, volume, given)
     cost = penalty + jnp.sum(pull * (volume - target) ** 2) / 2
     return MAPEMState(volume, expected, slope), {"log_likelihood": likelihood, "objective": likelihood - cost}

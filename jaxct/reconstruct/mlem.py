@@ -8,7 +8,7 @@ from jax.typing import ArrayLike
 
 from jaxct._arithmetic import ratio
 from jaxct._emission import em_step, first_image
-from jaxct.reconstruct._poisson import check_counts, check_sensitivity, events_log_likelihood, log_likelihood
+from jaxct.reconstruct._poisson import check_counts, check_sensitivity, likelihood_of
 from jaxct.reconstruct.run import LinearOperator, LoopOptions, Result, iterate
 
 
@@ -100,9 +100,6 @@ def _step(state: MLEMState, operands: _Operands) -> tuple[MLEMState, dict[str, A
     A, data, sensitivity, background, given = operands  # noqa: N806
     volume = em_step(state.volume, sensitivity, A.T(ratio(data, state.expected)))
     expected = A(volume) + background
-    if given is None:
-        record = {"log_likelihood": log_likelihood(data, expected), "total": jnp.sum(expected)}
-    else:
-        total = jnp.vdot(given, volume)
-        record = {"log_likelihood": events_log_likelihood(data, expected, total), "total": total}
+    total = jnp.sum(expected) if given is None else jnp.vdot(given, volume)
+    record = {"log_likelihood": likelihood_of(data, expected, volume, given), "total": total}
     return MLEMState(volume, expected), record

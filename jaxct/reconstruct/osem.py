@@ -8,11 +8,10 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from jaxct._emission import first_image
-from jaxct.reconstruct._checks import check_key, check_views
 from jaxct.reconstruct._em_pass import EmissionScan, em_pass, emission_scan
-from jaxct.reconstruct._poisson import check_counts, check_sensitivity
+from jaxct.reconstruct._poisson import check_counts_by_subsets, check_sensitivity
 from jaxct.reconstruct.run import LoopOptions, Result, iterate
-from jaxct.reconstruct.subsets import ViewOperator, ordered_subsets
+from jaxct.reconstruct.subsets import ViewOperator
 
 
 class OSEMState(NamedTuple):
@@ -85,12 +84,11 @@ def osem(
         H. M. Hudson and R. S. Larkin, "Accelerated image reconstruction using ordered subsets of projection data", IEEE
         Trans. Med. Imaging 13 (1994) 601-609.
     """
-    subsets = ordered_subsets(check_views(A), num_subsets, order=order)
-    key = check_key(key)
-    data, init, background = check_counts(A, data, init, background)
+    checked = check_counts_by_subsets(A, data, init, background, num_subsets, order, key)
+    data, init, background, subsets, key = checked
     given = check_sensitivity(A, sensitivity, data.dtype)
     whole = A.T(jnp.ones(A.out_shape, data.dtype)) if given is None else given
-    state = OSEMState(first_image(data, init, whole), jax.random.key(0) if key is None else key)
+    state = OSEMState(first_image(data, init, whole), key)
     scan = emission_scan(A, data, background, whole, given, subsets)
     label = "OSEM in random order" if subsets.random else "OSEM"
     state, history = iterate(_pass, state, scan, num_iters=num_iters, label=label, **loop)

@@ -8,7 +8,7 @@ from jax import Array
 from jax.scipy.fft import dctn, idctn
 from jax.typing import ArrayLike
 
-from jaxct._arithmetic import ratio, reciprocal, root, where_weighed
+from jaxct._arithmetic import or_one, ratio, reciprocal, root, where_weighed
 from jaxct.geometry import _validate
 from jaxct.reconstruct._checks import check_bounds, check_nonnegative, require_nonnegative
 from jaxct.reconstruct.implicit import fixed_point
@@ -211,14 +211,14 @@ def dual_steps(fit: DataFit, ray_sums: Array, step_ratio: Array) -> Array:
     """S: a share of the fit's curvature at the projections of a constant image that is about as bright as the data."""
     counted = jnp.where(fit.weights == 0, 0, ray_sums)
     level = ratio(jnp.sum(jnp.where(fit.weights == 0, 0, jnp.abs(fit.data))), jnp.sum(counted))
-    return FIT_STEP * step_ratio * fit.curvature(jnp.where(level == 0, 1, level) * ray_sums)
+    return FIT_STEP * step_ratio * fit.curvature(or_one(level) * ray_sums)
 
 
 def gradient_steps(dual: Array, diagonal: Array, spacing: Array) -> Steps:
     """T and s to S: ``1/T = diagonal + beta``, beta a share of the diagonal's mean."""
     share = VARIATION_STEP * jnp.mean(diagonal)
     # Without any weight (or data that count) there is nothing to balance.
-    share = jnp.where(share == 0, 1, share)
+    share = or_one(share)
     norm = squared_gradient_norm(diagonal.shape, spacing)
     return Steps(1 / (diagonal + share), dual, share / jnp.where(norm > 0, norm, 1))
 
@@ -261,7 +261,7 @@ def _next_state(state: PDHGState, operands: _Operands) -> PDHGState:
 
 def _step_length(before: PDHGState, after: PDHGState, steps: Steps) -> Array:
     x, q, y, p, u = jax.tree.map(jnp.subtract, after, before)
-    rays = jnp.where(steps.dual == 0, 0, y * (y / jnp.where(steps.dual == 0, 1, steps.dual) - 2 * q))
+    rays = jnp.where(steps.dual == 0, 0, y * (y / or_one(steps.dual) - 2 * q))
     voxels = x * (x / steps.volume - 2 * u)
     dual_gradient = sum((jnp.sum(part**2) for part in p), jnp.zeros((), x.dtype)) / steps.dual_gradient
     return root(jnp.maximum(jnp.sum(rays) + jnp.sum(voxels) + dual_gradient, 0))

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from jaxct._arithmetic import ratio, root
+from jaxct._arithmetic import or_one, ratio, root
 from jaxct._divergence import kullback_leibler
 from jaxct.geometry import _validate
 from jaxct.reconstruct._checks import check_bounds, check_nonnegative
@@ -195,7 +195,7 @@ class DataFit:
         if self.kind == "least_squares":
             return self.weights
         mean = jnp.abs(projections) if self.background is None else jnp.abs(projections) + self.background
-        return jnp.where(mean == 0, 0, self.weights / jnp.where(mean == 0, 1, mean))
+        return jnp.where(mean == 0, 0, self.weights / or_one(mean))
 
     def prox_conjugate(self, dual: Array, step: Array) -> Array:
         r"""``argmin_y (y - dual)^2 / (2 step) + f*(y)``, for each ray."""

@@ -63,7 +63,7 @@ TEST(planes_of_all_pairs_of_rings_make_a_run_for_each_ring_difference) {
   CHECK(found.runs.size() == 2 * kRings - 1);
 }
 
-TEST(planes_of_several_ring_differences_that_are_a_voxel_apart_are_one_run) {
+TEST(planes_that_are_a_voxel_apart_are_one_run_whatever_their_order) {
   Planes planes;
   for (int height = 10; height >= 0; --height) planes.add(height + 0.25, 0.0);
   const Found found = find(planes);
