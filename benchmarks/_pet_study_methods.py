@@ -40,7 +40,13 @@ class Study:
 
     @functools.cached_property
     def kernel(self) -> Kernel:
-        return Kernel(self.phantom.t1, num_neighbours=self.settings.kernel_neighbours)
+        settings = self.settings
+        return Kernel(
+            self.phantom.t1,
+            num_neighbours=settings.kernel_neighbours,
+            window=settings.kernel_window,
+            sigma=settings.kernel_sigma,
+        )
 
     @functools.cached_property
     def dictionary(self) -> jax.Array:

@@ -37,6 +37,8 @@ class Settings(NamedTuple):
     prior_passes: int
     weights: tuple[float, ...]
     kernel_neighbours: int
+    kernel_window: int
+    kernel_sigma: float
     kernel_passes: tuple[int, ...]
     atoms: int
     dictionary_iters: int
@@ -69,12 +71,14 @@ SMALL = Settings(
     passes=7,
     filters_mm=(0.0, 3.0, 5.0, 7.0, 10.0),
     prior_passes=6,
-    weights=(0.3, 0.1, 0.03, 0.01),
-    kernel_neighbours=48,
-    kernel_passes=(2, 4, 7, 12),
+    weights=(0.3, 0.1, 0.03, 0.01, 0.003, 0.001),
+    kernel_neighbours=24,
+    kernel_window=5,
+    kernel_sigma=0.5,
+    kernel_passes=(3, 6, 12, 24, 40),
     atoms=128,
     dictionary_iters=10,
-    dictionary_weights=(1.0, 0.3, 0.1, 0.03),
+    dictionary_weights=(10.0, 3.0, 1.0, 0.3, 0.1),
     dip_features=(8, 16, 32),
     dip_prefit=50,
     dip_fit=5,
@@ -131,11 +135,13 @@ SIZES = {
         passes=9,
         filters_mm=(0.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0),
         prior_passes=10,
-        weights=(1.0, 0.3, 0.1, 0.03, 0.01, 0.003),
-        kernel_passes=(1, 2, 3, 5, 8, 12, 20),
+        weights=(0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 0.0003),
+        kernel_neighbours=48,
+        kernel_window=7,
+        kernel_passes=(2, 4, 7, 12, 20, 40),
         atoms=256,
         dictionary_iters=20,
-        dictionary_weights=(3.0, 1.0, 0.3, 0.1, 0.03, 0.01),
+        dictionary_weights=(10.0, 3.0, 1.0, 0.3, 0.1),
         dip_features=(16, 32, 64, 128),
         dip_prefit=100,
         dip_fit=10,
