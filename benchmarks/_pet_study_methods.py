@@ -121,7 +121,9 @@ def bowsher(parameters: Any, image: jax.Array) -> jax.Array:
 
 def with_prior(study: Study, scan: Scan, prior: Callable[[float], tuple[Any, Any]]) -> list[jax.Array]:
     """Passes of BSREM towards the maximum: for the first weight, the strongest, from the start, for each other one from
-    the image before."""
+    the image before. ``prior``: penalty and curvature, for a weight in units of the mean sensitivity, as the curvature
+    of the likelihood's surrogate at a voxel of value x is sensitivity over x.
+    """
     image, images = scan.start, []
     for weight in study.settings.weights:
         penalty, curvature = prior(weight * scan.stiffness)
@@ -185,7 +187,9 @@ def kernel_method(study: Study, scan: Scan) -> list[jax.Array]:
 
 
 def by_dictionary(study: Study, scan: Scan) -> list[jax.Array]:
-    """Weights in units of the surrogate's stiffness at a voxel, which is in ``(PATCH / STRIDE)^3`` patches."""
+    """A weight of 1 pulls at a voxel of mean value, which is in ``(PATCH / STRIDE)^3`` patches, as the likelihood's
+    surrogate does.
+    """
     unit = scan.stiffness / scan.level / (2 * (PATCH // STRIDE) ** 3)
     solve = functools.partial(
         dictionary_em,

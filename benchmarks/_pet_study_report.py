@@ -35,10 +35,14 @@ def curves(folder: Path, settings: Settings, phantom: Phantom) -> dict[str, Curv
     for name, method in METHODS.items():
         paths = sorted((folder / "results").glob(f"{name}-[0-9]*.npz"))
         if len(paths) >= 2:
-            stored = [np.load(path) for path in paths]
-            means, seconds = (np.stack([s[key] for s in stored]) for key in ("means", "seconds"))
+            means, seconds = (np.stack(parts) for parts in zip(*map(_load, paths), strict=True))
             found[name] = _curve(list(method.values(settings)), means, seconds, phantom)
     return found
+
+
+def _load(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    with np.load(path) as stored:
+        return stored["means"], stored["seconds"]
 
 
 def _curve(values: list[float], means: np.ndarray, seconds: np.ndarray, phantom: Phantom) -> Curve:

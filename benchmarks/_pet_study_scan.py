@@ -19,7 +19,9 @@ NOWHERE = ((900.0, 0.0, 0.0),)  # where a sphere does not show
 
 
 class Settings(NamedTuple):
-    """What a folder of results is made with. Weights and penalties are relative: see the methods that take them."""
+    """What a folder of results is made with. Weights and penalties are relative: see the methods that take them. Where
+    the values of a knob lie was tried with other seeds.
+    """
 
     size: str
     shape: tuple[int, int, int]
