@@ -114,6 +114,22 @@ def test_every_method_finds_the_activity(small, sinogram, tmp_path, options, tol
     assert abs(without) < 0.03
 
 
+def test_fbp_keeps_what_is_negative_after_a_correction(small, tmp_path, capsys):
+    """It is linear; of counts nothing is negative."""
+    image = {}
+    for name, offset in (("plain", 0.0), ("less", -4.0)):
+        scan = save(tmp_path / f"{name}.hs", (projections() + offset) * pairs())
+        image[name] = reconstruct(scan, tmp_path / "x.npy", f"{WHERE} --method fbp")
+    uniform = reconstruct(save(tmp_path / "4.hs", 4.0 * pairs()), tmp_path / "x.npy", f"{WHERE} --method fbp")
+    np.testing.assert_allclose(image["plain"] - image["less"], uniform, atol=1e-4)
+    command = ["pet", "reconstruct", str(tmp_path / "less.hs"), "-o", str(tmp_path / "x.npy"), *WHERE.split()]
+    capsys.readouterr()
+    assert run([*command, "--method", "fbp"]) == 0
+    assert "negative values" not in capsys.readouterr().err
+    assert run([*command, "--iters", "1"]) == 0
+    assert "negative values were set to 0" in capsys.readouterr().err
+
+
 def test_options_reach_the_method(small, sinogram, tmp_path):
     options = "--iters 2 --subsets 3 --psf 5 --model siddon --post-filter 6"
     found = reconstruct(sinogram, tmp_path / "x.h5", f"{WHERE} {options}")
@@ -507,6 +523,12 @@ def test_a_grid_beside_the_scanner_is_told(small, sinogram, tmp_path, capsys):
     short = ["pet", "reconstruct", str(sinogram), "-o", str(tmp_path / "x.npy"), "--shape", "3,20,20", "--iters", "1"]
     assert run(short) == 0
     assert "shorter than the rings" in capsys.readouterr().err
+
+
+def test_a_file_that_is_not_there(tmp_path, capsys):
+    assert "FILE: no such file" in fails(capsys, "reconstruct", tmp_path / "no.hs", "-o", tmp_path / "x.npy")
+    assert run(["pet", "info", str(tmp_path / "no.hs")]) == USER_ERROR
+    assert "FILE: no such file" in capsys.readouterr().err
 
 
 def test_a_volume_and_other_files_are_no_scans(tmp_path, capsys):

@@ -74,6 +74,13 @@ def test_factors_of_a_cylinder_are_those_of_its_chords():
     assert (Diagonal(got) @ A)(np.ones((256, 256))).shape == A.out_shape
 
 
+def test_factors_are_those_of_lines_not_of_bins_of_time():
+    lors = jaxct.pet.LORs([[0.0, -9.0, 0.0]], [[0.0, 9.0, 0.0]], tof=jaxct.pet.TOF(5.0, 5.0, 3))
+    A = jaxct.Projector(lors, jaxct.VolumeGrid((4, 4, 4)))  # noqa: N806
+    with pytest.raises(ValueError, match="A must have no time of flight"):
+        physics.attenuation_factors(A, np.ones((4, 4, 4)))
+
+
 def test_resampling_is_exact_for_linear_images_and_zero_outside():
     old = jaxct.VolumeGrid((6, 9, 8), voxel_size=(2.0, 1.0, 1.5), center=(1.0, 0.0, -0.5))
     new = jaxct.VolumeGrid((5, 4, 7), voxel_size=(1.7, 2.1, 1.1), center=(0.3, 0.4, 0.2))

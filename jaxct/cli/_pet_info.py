@@ -17,6 +17,8 @@ _LABEL_WIDTH = 26
 
 def describe(path: Path) -> Iterator[str]:
     """Lines of text about a file."""
+    if not path.exists():
+        raise FileNotFoundError(f"FILE: no such file: {path}")
     kind = io.pet_file_kind(path) if path.is_file() else None
     rows = {"sinograms": _sinograms, "list_mode": _list_mode, "petsird": _petsird}.get(kind or "", _volume)
     for label, value in rows(path):

@@ -105,7 +105,7 @@ def _check_outputs(request: Request) -> None:
         if path is not None and path.exists() and request.scan.exists() and path.samefile(request.scan):
             raise ValueError(f"{option}: would overwrite the scan {path}")
     for option, path in (
-        ("SCAN", request.scan),
+        ("FILE", request.scan),
         ("--grid", request.grid),
         ("--attenuation", request.attenuation),
         ("--normalisation", request.normalisation),
@@ -196,6 +196,11 @@ def _opened(request: Request, method: str, report: Report) -> tuple[Emission, Vo
     report.line(scan.name)
     for note in scan.notes:
         report.line(f"  {note}")
+    # FBP is linear, and takes what a correction has left.
+    negative = np.count_nonzero(scan.data < 0)
+    if negative and method != "fbp":
+        report.line(f"  {negative} negative values were set to 0")
+        scan = dataclasses.replace(scan, data=np.maximum(scan.data, 0))
     grid = choose_grid(request, scan.grid)
     report.line(f"grid {describe_grid(grid)}")
     _check_fit(scan, grid, report)

@@ -144,13 +144,10 @@ def _sinograms(path: Path, scanner: str) -> Emission:
     if header.arc_corrected and scanner:
         raise ValueError("--scanner: the bins are arc-corrected, and no longer those of crystals")
     chosen = None if header.arc_corrected else preset(scanner) or known_scanner(header)
-    notes = ["the axes are those of the file: STIR's y points down"]
-    if (data < 0).any():
-        notes.append(f"{np.count_nonzero(data < 0)} negative values were set to 0")
-        data = np.maximum(data, 0)
+    notes = ("the axes are those of the file: STIR's y points down",)
     if chosen is None:
         lors = SinogramLORs(header.lines(), header.planes(), tof=_tof(header))
-        return Emission(header.scanner, data, lors, _header_grid(header), header=header, notes=tuple(notes))
+        return Emission(header.scanner, data, lors, _header_grid(header), header=header, notes=notes)
     layout, planes = layout_of(header, chosen)
     if header.num_tof_bins and header.num_tof_bins != getattr(chosen.tof, "num_bins", 0):
         raise ValueError(f"--scanner: {chosen} does not have the {header.num_tof_bins} TOF bins of {path.name}")
@@ -163,7 +160,7 @@ def _sinograms(path: Path, scanner: str) -> Emission:
         scanner=chosen,
         layout=layout,
         header=header,
-        notes=tuple(notes),
+        notes=notes,
     )
 
 

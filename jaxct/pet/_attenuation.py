@@ -35,7 +35,12 @@ def attenuation_factors(A: Callable[[Any], Array], mu: ArrayLike) -> Array:  # n
 
     Returns:
         ``A.out_shape``, between 0 and 1.
+
+    Raises:
+        ValueError: a projector with time of flight, whose bins would each have the attenuation of a part of the line.
     """
+    if getattr(getattr(A, "geometry", None), "tof", None) is not None:
+        raise ValueError("A must have no time of flight, such as of layout.lors(tof=False)")
     return jnp.exp(-A(mu))
 
 

@@ -11,7 +11,7 @@ from jaxct._arithmetic import ratio
 from jaxct._emission import em_step, pulled_em_step
 from jaxct.reconstruct._poisson import likelihood_of
 from jaxct.reconstruct._subset_sums import kept_sums, sums_of
-from jaxct.reconstruct.run import LinearOperator
+from jaxct.reconstruct.run import LinearOperator, iterate
 from jaxct.reconstruct.subsets import Subsets
 
 
@@ -79,3 +79,20 @@ def em_pass(
         volume, found = jax.lax.scan(step, volume, scan.subsets.order(key))
         likelihood, total = (jnp.sum(values) for values in found)
     return volume, {"log_likelihood": likelihood, "total": total}
+
+
+class _PassState(NamedTuple):
+    volume: Array
+    key: Array
+
+
+def em_passes(scan: EmissionScan, volume: Array, key: Array, num_passes: int) -> tuple[Array, Array]:
+    """The image after some passes, such as others start from, and a key for what comes."""
+    state, _ = iterate(_step, _PassState(volume, key), scan, num_iters=num_passes)
+    return state.volume, state.key
+
+
+def _step(state: _PassState, scan: EmissionScan) -> tuple[_PassState, dict[str, Array]]:
+    key, now = jax.random.split(state.key)
+    volume, record = em_pass(scan, state.volume, now)
+    return _PassState(volume, key), record

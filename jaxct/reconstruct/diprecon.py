@@ -15,7 +15,7 @@ from jaxct._arithmetic import norm
 from jaxct._emission import first_image, units_of
 from jaxct.geometry import _validate
 from jaxct.reconstruct._checks import check_key, check_nonnegative, check_subsets
-from jaxct.reconstruct._em_pass import EmissionScan, em_pass, emission_scan
+from jaxct.reconstruct._em_pass import EmissionScan, em_pass, em_passes, emission_scan
 from jaxct.reconstruct._line_search import keeps_differences, keeps_value
 from jaxct.reconstruct._network import Generator, Weights, fit_step, generator, lbfgs
 from jaxct.reconstruct._poisson import check_counts, check_sensitivity
@@ -160,7 +160,7 @@ def diprecon(
     scan = emission_scan(A, data, background, whole, given, subsets)
     image = first_image(data, init, whole)
     if init is None:
-        (image, key), _ = iterate(_warm_step, _WarmState(image, key), scan, num_iters=warmup)
+        image, key = em_passes(scan, image, key, warmup)
     units = units_of(image, whole)
     make = dataclasses.replace(make, scale=units.scale)
     weights, _ = iterate(fit_step, weights, (make, image), num_iters=prefit_iters)
@@ -170,17 +170,6 @@ def diprecon(
     state = DIPReconState(made, image, jnp.zeros_like(image), *weights, key)
     state, history = iterate(_step, state, operands, num_iters=num_iters, label="DIPRecon", **loop)
     return Result(state.volume, history)
-
-
-class _WarmState(NamedTuple):
-    volume: Array
-    key: Array
-
-
-def _warm_step(state: _WarmState, scan: EmissionScan) -> tuple[_WarmState, dict[str, Array]]:
-    key, now = jax.random.split(state.key)
-    volume, record = em_pass(scan, state.volume, now)
-    return _WarmState(volume, key), record
 
 
 def _step(state: DIPReconState, operands: _Operands) -> tuple[DIPReconState, dict[str, Array]]:

@@ -21,11 +21,11 @@ LEAST = 1e-6
 
 
 class SVRGState(NamedTuple):
-    """State of :func:`svrg`: iterate; preconditioner; the gradients of the subsets where they were all computed last,
-    and their sum; passes done; key of the draws to come."""
+    """State of :func:`svrg`: iterate; the one at which the gradients of all subsets were computed last; these, and
+    their sum; passes done; key of the draws to come."""
 
     volume: Array
-    scale: Array
+    anchor: Array
     slopes: Array
     slope: Array
     passes: Array
@@ -65,14 +65,15 @@ def svrg(
     r"""Maximise the log-likelihood of ``data ~ Poisson(A x + background)`` less ``prior(x)`` over ``x >= 0``.
 
     Every ``refresh`` passes the gradients G_s of the likelihood of all S subsets are computed at the image z that has
-    been reached, and ``D = z / (A^T 1 + curvature z)``. S times a pass a subset s is drawn, with the same probability
-    for each, and, with g_s its gradient,
+    been reached. S times a pass a subset s is drawn, with the same probability for each, and, with g_s its gradient,
 
-        x <- max(x + a D (S (g_s(x) - G_s) + sum_t G_t - grad prior(x)), 0)
+        x <- max(x + a D (S (g_s(x) - G_s) + sum_t G_t - grad prior(x)), 0),   D = w / (A^T 1 + curvature w)
 
-    where ``g_s(x) = A_s^T (y_s / (A_s x + background_s) - 1)``. On average the direction is that of the objective,
-    and its variance goes with ``x - z``: so, other than those of OSEM, the iterates arrive with steps that need not
-    become shorter. Any prior with a gradient will do, as relative differences.
+    where ``g_s(x) = A_s^T (y_s / (A_s x + background_s) - 1)`` and w is the lesser of x and z in every voxel. With it
+    no gradient gives a voxel more than S times all counts would, however little of them x or z explains; with z alone
+    few counts without a background can end anywhere. On average the direction is that of the objective, and its
+    variance goes with ``x - z``: so, other than those of OSEM, the iterates arrive with steps that need not become
+    shorter. Any prior with a gradient will do, as relative differences.
 
     One application of A and of its transpose an iteration (on average, where subsets differ in size), one more of each
     in every one that refreshes, S gradients of the prior; to start one of the transpose. S images of gradients are
@@ -156,7 +157,7 @@ def _pass(state: SVRGState, operands: _Operands) -> tuple[SVRGState, dict[str, A
         slope, likelihood = _subset_slope(volume, index, operands)
         penalty, prior_slope = penalty_of(operands.prior, volume)
         direction = count * (slope - state.slopes[index]) + state.slope - prior_slope
-        following = jnp.maximum(volume + length * state.scale * direction, 0)
+        following = jnp.maximum(volume + length * _scale(volume, state.anchor, operands) * direction, 0)
         return following, likelihood - penalty / count
 
     volume, objectives = jax.lax.scan(step, state.volume, draws)
@@ -165,12 +166,17 @@ def _pass(state: SVRGState, operands: _Operands) -> tuple[SVRGState, dict[str, A
 
 
 def _refreshed(state: SVRGState, operands: _Operands) -> SVRGState:
-    """With the gradients of all subsets, and the preconditioner, at the image as it is."""
+    """With the gradients of all subsets at the image as it is."""
     numbers = jnp.arange(operands.subsets.num_subsets)
     _, slopes = jax.lax.scan(lambda _, i: ((), _subset_slope(state.volume, i, operands)[0]), (), numbers)
-    seen = jnp.where(operands.sensitivity > 0, state.volume + operands.least, 0)
-    scale = ratio(seen, operands.sensitivity + operands.curvature * seen)
-    return state._replace(scale=scale, slopes=slopes, slope=jnp.sum(slopes, 0))
+    return state._replace(anchor=state.volume, slopes=slopes, slope=jnp.sum(slopes, 0))
+
+
+def _scale(volume: Array, anchor: Array, operands: _Operands) -> Array:
+    """The preconditioner."""
+    lesser = jnp.minimum(volume, anchor) + operands.least
+    seen = jnp.where(operands.sensitivity > 0, lesser, 0)
+    return ratio(seen, operands.sensitivity + operands.curvature * seen)
 
 
 def _subset_slope(volume: Array, index: Array, operands: _Operands) -> tuple[Array, Array]:
