@@ -243,6 +243,7 @@ def _mean_free(patches: Array) -> Array:
     return patches - jnp.mean(patches, -1, keepdims=True)
 
 
+@partial(jax.jit, static_argnames="patches")
 def _approximate(volume: Array, support: Array, atoms: Array, patches: _Patches) -> tuple[Array, Array, Array]:
     """The patches' atoms, the sum of what their codes make of them, and the squares that these leave."""
 
