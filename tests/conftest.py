@@ -14,6 +14,11 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
+def pytest_configure(config):
+    # One worker may read a program while another one writes it: JAX warns, and compiles it itself.
+    config.addinivalue_line("filterwarnings", "ignore:Error (reading|writing) persistent compilation cache:UserWarning")
+
+
 @pytest.fixture(autouse=True, scope="module")
 def drop_compiled_programs():
     """After each file: what XLA has compiled maps memory, and a process may have only so many mappings."""
