@@ -284,7 +284,10 @@ def test_a_real_interrupt_leaves_the_image_and_a_checkpoint(disk, tmp_path):
         while process.poll() is None and not (kept / "10").exists():
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=60)
+        try:
+            _, errors = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert process.returncode == INTERRUPTED, errors
     image = np.load(output)
     assert np.isfinite(image).all()
