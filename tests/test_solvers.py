@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from jaxct.reconstruct import Result
+from jaxct.reconstruct.diprecon import diprecon
 from tests.matrix import COLS, ROWS, Matrix
 from tests.solvers import SOLVERS, positive_problem
 
@@ -72,7 +73,8 @@ def test_double_precision_is_kept(solve):
 def test_it_starts_from_what_it_is_given(solve, problem):
     A, data = problem  # noqa: N806
     image = jnp.asarray(positive_problem()[1], jnp.float32)
-    assert_close(solve(A, data, num_iters=0, init=image).volume, image)
+    if solve.run is not diprecon:  # whose image is what its network has made of this one
+        assert_close(solve(A, data, num_iters=0, init=image).volume, image)
     assert np.abs(solve(A, data, num_iters=1, init=image).volume - solve(A, data, num_iters=1).volume).max() > 0
 
 
