@@ -8,7 +8,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.typing import ArrayLike
 
-from jaxct._emission import back_projected, back_projected_policy, checkpoint_keeping_images, unseen
+from jaxct._arithmetic import reciprocal
+from jaxct._emission import back_projected, back_projected_policy, checkpoint_keeping_images
 from jaxct.geometry import _validate
 from jaxct.nn._emission import Correction, not_negative, scan_in_units
 from jaxct.nn._layers import check_ndim
@@ -101,8 +102,7 @@ class EMNet(nnx.Module):
             sensitivity: s, where the rows of A are events, or not to compute it; broadcasting to ``A.in_shape``.
         """
         scan = scan_in_units(A, data, x, background, sensitivity, self.ndim)
-        vanishes = unseen(scan.sensitivity)
-        inverse = jnp.where(vanishes, 0, 1 / jnp.where(vanishes, 1, scan.sensitivity))
+        inverse = reciprocal(scan.sensitivity)
         found = checkpoint_keeping_images(lambda x, data, background: back_projected(A, data, x, background))
 
         def step(module: _Step, x: jax.Array) -> jax.Array:

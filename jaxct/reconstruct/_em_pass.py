@@ -88,11 +88,12 @@ class _PassState(NamedTuple):
 
 def em_passes(scan: EmissionScan, volume: Array, key: Array, num_passes: int) -> tuple[Array, Array]:
     """The image after some passes, such as others start from, and a key for what comes."""
-    state, _ = iterate(_step, _PassState(volume, key), scan, num_iters=num_passes)
+    state, _ = iterate(next_pass, _PassState(volume, key), scan, num_iters=num_passes)
     return state.volume, state.key
 
 
-def _step(state: _PassState, scan: EmissionScan) -> tuple[_PassState, dict[str, Array]]:
+def next_pass(state: Any, scan: EmissionScan) -> tuple[Any, dict[str, Array]]:
+    """A step for :func:`~jaxct.reconstruct.run.iterate`, of a named tuple with a volume and a key."""
     key, now = jax.random.split(state.key)
     volume, record = em_pass(scan, state.volume, now)
-    return _PassState(volume, key), record
+    return state._replace(volume=volume, key=key), record

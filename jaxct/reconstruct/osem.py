@@ -2,13 +2,12 @@
 
 from typing import NamedTuple, Unpack
 
-import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
 from jaxct._emission import first_image
-from jaxct.reconstruct._em_pass import EmissionScan, em_pass, emission_scan
+from jaxct.reconstruct._em_pass import emission_scan, next_pass
 from jaxct.reconstruct._poisson import check_counts_by_subsets, check_sensitivity
 from jaxct.reconstruct.run import LoopOptions, Result, iterate
 from jaxct.reconstruct.subsets import ViewOperator
@@ -91,11 +90,5 @@ def osem(
     state = OSEMState(first_image(data, init, whole), key)
     scan = emission_scan(A, data, background, whole, given, subsets)
     label = "OSEM in random order" if subsets.random else "OSEM"
-    state, history = iterate(_pass, state, scan, num_iters=num_iters, label=label, **loop)
+    state, history = iterate(next_pass, state, scan, num_iters=num_iters, label=label, **loop)
     return Result(state.volume, history)
-
-
-def _pass(state: OSEMState, scan: EmissionScan) -> tuple[OSEMState, dict[str, Array]]:
-    key, now = jax.random.split(state.key)
-    volume, record = em_pass(scan, state.volume, now)
-    return OSEMState(volume, key), record
